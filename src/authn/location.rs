@@ -1,0 +1,436 @@
+//! Where tokens stand in a request, and how they are taken out of it byte-exactly.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use percent_encoding::percent_decode;
+
+use crate::config::jwt_rule::HeaderLocation;
+use crate::config::text::Text;
+use crate::outcome::Change;
+use crate::request::Request;
+
+const SCHEME: &[u8] = b"bearer";
+
+/// The places at which a rule looks for tokens.
+#[derive(Debug)]
+pub(crate) struct Locations {
+    headers: Vec<HeaderLocation>,
+    /// `Authorization: Bearer`, whose scheme has no case (RFC 9110 section 11.1).
+    bearer: bool,
+    params: Vec<String>,
+    cookies: Vec<String>,
+}
+
+/// A piece of the request that holds a token.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Place {
+    /// A line of the header.
+    Line(usize),
+    /// A parameter of the query, counted by `&`.
+    Param(usize),
+    /// A crumb, counted by `;`, of a cookie line.
+    Crumb(usize, usize),
+}
+
+/// A token and where it was found.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Token<'r> {
+    text: Cow<'r, [u8]>,
+    place: Place,
+}
+
+impl Token<'_> {
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text
+    }
+}
+
+impl Locations {
+    /// Istio's default locations are used where none is configured.
+    pub(crate) fn new(headers: Vec<HeaderLocation>, params: Vec<Text>, cookies: Vec<Text>) -> Self {
+        let default = headers.is_empty() && params.is_empty() && cookies.is_empty();
+        let mut params: Vec<String> = params.into_iter().map(|param| param.0).collect();
+        if default {
+            params.push("access_token".to_owned());
+        }
+        Self {
+            headers,
+            bearer: default,
+            params,
+            cookies: cookies.into_iter().map(|cookie| cookie.0).collect(),
+        }
+    }
+
+    /// Every token of the request at these places: headers first, then parameters, then cookies.
+    ///
+    /// Envoy reads only the first parameter or cookie of a name. An upstream may read another, so
+    /// here each one is a token.
+    pub(crate) fn find<'r>(&self, request: &'r Request) -> Vec<Token<'r>> {
+        let mut found = Vec::new();
+        for (line, (name, value)) in request.headers().enumerate() {
+            let place = Place::Line(line);
+            if self.bearer && name == "authorization" {
+                found.extend(bearer(value).map(|text| Token {
+                    text: text.into(),
+                    place,
+                }));
+            }
+            for header in &self.headers {
+                if header.name.0 == name
+                    && let Some(rest) = value.strip_prefix(header.prefix.as_bytes())
+                {
+                    let text = match header.prefix.is_empty() {
+                        true => rest,
+                        false => without_leading_spaces(rest),
+                    };
+                    found.push(Token {
+                        text: text.into(),
+                        place,
+                    });
+                }
+            }
+        }
+        for (index, param) in query(request).into_iter().flatten().enumerate() {
+            let (name, value) = split_at_equals(param);
+            if self
+                .params
+                .iter()
+                .any(|own| own.as_bytes() == &*decoded(name))
+            {
+                found.push(Token {
+                    text: decoded(value),
+                    place: Place::Param(index),
+                });
+            }
+        }
+        if !self.cookies.is_empty() {
+            for (line, crumb, text) in crumbs(request) {
+                let (name, value) = split_at_equals(without_leading_spaces(text));
+                if self.cookies.iter().any(|own| own.as_bytes() == name) {
+                    found.push(Token {
+                        text: unquoted(value).into(),
+                        place: Place::Crumb(line, crumb),
+                    });
+                }
+            }
+        }
+        found
+    }
+}
+
+/// What stands behind the scheme `Bearer`, if that is how the value starts.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
+    let token = without_leading_spaces(rest.strip_prefix(b" ")?);
+    (scheme.eq_ignore_ascii_case(SCHEME) && !token.is_empty()).then_some(token)
+}
+
+fn without_leading_spaces(value: &[u8]) -> &[u8] {
+    let start = value.iter().position(|byte| *byte != b' ');
+    value
+        .get(start.unwrap_or(value.len())..)
+        .unwrap_or_default()
+}
+
+fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
+    percent_decode(text).into()
+}
+
+fn split_at_equals(text: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = text.splitn(2, |byte| *byte == b'=');
+    let name = parts.next().unwrap_or_default();
+    (name, parts.next().unwrap_or_default())
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    value
+        .strip_prefix(b"\"")
+        .and_then(|value| value.strip_suffix(b"\""))
+        .unwrap_or(value)
+}
+
+/// The parameters as they were sent.
+fn query(request: &Request) -> Option<impl Iterator<Item = &[u8]>> {
+    let (_, query, _) = split_target(request.target()?);
+    Some(query?.split(|byte| *byte == b'&'))
+}
+
+/// Path, query and the fragment that a careless client may have sent with its `#`.
+fn split_target(target: &[u8]) -> (&[u8], Option<&[u8]>, &[u8]) {
+    let end = target.iter().position(|byte| *byte == b'#');
+    let (target, fragment) = target.split_at(end.unwrap_or(target.len()));
+    match target.iter().position(|byte| *byte == b'?') {
+        Some(mark) => {
+            let (path, query) = target.split_at(mark);
+            (path, query.get(1..), fragment)
+        }
+        None => (target, None, fragment),
+    }
+}
+
+/// All crumbs as they were sent, with the line and the place in it.
+fn crumbs(request: &Request) -> impl Iterator<Item = (usize, usize, &[u8])> {
+    let lines = request.headers().enumerate();
+    let cookies = lines.filter(|(_, (name, _))| *name == "cookie");
+    cookies.flat_map(|(line, (_, value))| {
+        let crumbs = value.split(|byte| *byte == b';').enumerate();
+        crumbs.map(move |(crumb, text)| (line, crumb, text))
+    })
+}
+
+/// Tokens that are to be taken out of a request.
+#[derive(Debug)]
+pub(crate) struct Removal<'r> {
+    request: &'r Request,
+    places: BTreeSet<Place>,
+}
+
+impl<'r> Removal<'r> {
+    pub(crate) fn new(request: &'r Request) -> Self {
+        Self {
+            request,
+            places: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, token: &Token<'_>) {
+        self.places.insert(token.place);
+    }
+
+    /// The changes that leave every other byte of the request as it is, without those of headers
+    /// that go as a whole anyway.
+    pub(crate) fn into_changes(self, gone_anyway: &BTreeSet<String>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if self
+            .places
+            .iter()
+            .any(|place| matches!(place, Place::Param(_)))
+            && let Some(target) = self.request.target()
+        {
+            changes.push(Change::Set(":path".to_owned(), self.target(target)));
+        }
+        let touched: BTreeSet<&str> = self
+            .request
+            .headers()
+            .enumerate()
+            .filter(|(line, _)| self.touches(*line))
+            .map(|(_, (name, _))| name)
+            .filter(|name| !gone_anyway.contains(*name))
+            .collect();
+        for name in touched {
+            changes.push(Change::Remove(name.to_owned()));
+            let lines = self.request.headers().enumerate();
+            for (line, (_, value)) in lines.filter(|(_, (other, _))| *other == name) {
+                if let Some(value) = self.line(line, value) {
+                    changes.push(Change::Append(name.to_owned(), value));
+                }
+            }
+        }
+        changes
+    }
+
+    fn touches(&self, line: usize) -> bool {
+        self.places.iter().any(|place| match place {
+            Place::Line(own) | Place::Crumb(own, _) => *own == line,
+            Place::Param(_) => false,
+        })
+    }
+
+    /// What stays of a line; `None`: nothing.
+    fn line(&self, line: usize, value: &[u8]) -> Option<Vec<u8>> {
+        if self.places.contains(&Place::Line(line)) {
+            return None;
+        }
+        let crumbs = value.split(|byte| *byte == b';').enumerate();
+        let kept: Vec<&[u8]> = crumbs
+            .filter(|(crumb, _)| !self.places.contains(&Place::Crumb(line, *crumb)))
+            .map(|(_, text)| text)
+            .collect();
+        if kept.is_empty() {
+            return None;
+        }
+        let rest = kept.join(&b';');
+        let first_is_gone = self.places.contains(&Place::Crumb(line, 0));
+        Some(match first_is_gone {
+            true => without_leading_spaces(&rest).to_vec(),
+            false => rest,
+        })
+    }
+
+    fn target(&self, target: &[u8]) -> Vec<u8> {
+        let (path, query, fragment) = split_target(target);
+        let params = query.unwrap_or_default().split(|byte| *byte == b'&');
+        let kept: Vec<&[u8]> = params
+            .enumerate()
+            .filter(|(index, _)| !self.places.contains(&Place::Param(*index)))
+            .map(|(_, param)| param)
+            .collect();
+        let mut rest = path.to_vec();
+        if !kept.is_empty() {
+            rest.push(b'?');
+            rest.extend(kept.join(&b'&'));
+        }
+        rest.extend_from_slice(fragment);
+        rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::text::HeaderName;
+
+    fn request(headers: &[(&str, &str)]) -> Request {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), value.as_bytes().to_vec());
+        Request::new(headers.iter().map(owned).collect())
+    }
+
+    fn locations(headers: &[(&str, &str)], params: &[&str], cookies: &[&str]) -> Locations {
+        let headers = headers.iter().map(|(name, prefix)| HeaderLocation {
+            name: HeaderName((*name).to_owned()),
+            prefix: (*prefix).to_owned(),
+        });
+        let texts = |names: &[&str]| names.iter().map(|name| Text((*name).to_owned())).collect();
+        Locations::new(headers.collect(), texts(params), texts(cookies))
+    }
+
+    fn texts(locations: &Locations, headers: &[(&str, &str)]) -> Vec<String> {
+        let request = request(headers);
+        let found = locations.find(&request);
+        found
+            .iter()
+            .map(|token| String::from_utf8_lossy(token.text()).into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn the_default_scheme_is_a_word_at_the_start() {
+        let default = locations(&[], &[], &[]);
+        for (value, expected) in [
+            ("Bearer T", Some("T")),
+            ("bearer T", Some("T")),
+            ("BEARER  T", Some("T")),
+            ("Bearer T,U", Some("T,U")),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("BearerT", None),
+            ("Bearer\tT", None),
+            ("Bearer2 T", None),
+            ("xBearer T", None),
+            ("Basic a, Bearer T", None),
+            ("T", None),
+            ("", None),
+        ] {
+            let found = texts(&default, &[("authorization", value)]);
+            assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_configured_prefix_is_taken_byte_for_byte() {
+        let own = locations(&[("x-t", "Tok "), ("x-p", "")], &[], &[]);
+        for (name, value, expected) in [
+            ("x-t", "Tok T", Some("T")),
+            ("x-t", "Tok   T", Some("T")),
+            ("x-t", "tok T", None),
+            ("x-t", "a Tok T", None),
+            ("x-t", "T", None),
+            ("x-p", "T", Some("T")),
+            ("x-p", " T", Some(" T")),
+            ("x-p", "", Some("")),
+            ("authorization", "Bearer T", None),
+        ] {
+            let found = texts(&own, &[(name, value)]);
+            assert_eq!(
+                found,
+                expected.into_iter().collect::<Vec<_>>(),
+                "{name} {value:?}"
+            );
+        }
+        assert_eq!(texts(&own, &[("x-p", "A"), ("x-p", "B")]), ["A", "B"]);
+    }
+
+    #[test]
+    fn parameters_are_decoded_and_each_one_counts() {
+        let default = locations(&[], &[], &[]);
+        for (target, expected) in [
+            ("/?access_token=T", &["T"][..]),
+            ("/?a=1&access_token=T&b=2", &["T"]),
+            ("/?access%5Ftoken=T%2EU", &["T.U"]),
+            ("/?access_token=T+", &["T+"]),
+            ("/?access_token=T%zz", &["T%zz"]),
+            ("/?access_token=A&access_token=B", &["A", "B"]),
+            ("/?access_token=", &[""]),
+            ("/?access_token", &[""]),
+            ("/?access_token2=T", &[]),
+            ("/?ACCESS_TOKEN=T", &[]),
+            ("/?a=b?access_token=T", &[]),
+            ("/#access_token=T", &[]),
+            ("/access_token=T", &[]),
+        ] {
+            assert_eq!(texts(&default, &[(":path", target)]), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn cookies_lose_their_quotes_and_each_one_counts() {
+        let own = locations(&[], &[], &["s"]);
+        for (lines, expected) in [
+            (&["s=T"][..], &["T"][..]),
+            (&["a=1; s=T; b=2"], &["T"]),
+            (&["a=1;s=T"], &["T"]),
+            (&["a=1", "s=T"], &["T"]),
+            (&["s=\"T\""], &["T"]),
+            (&["s= T"], &[" T"]),
+            (&["s=A; s=B"], &["A", "B"]),
+            (&["s="], &[""]),
+            (&["xs=T", "a=s=T", "s =T", "a=1, s=T"], &[]),
+        ] {
+            let headers: Vec<_> = lines.iter().map(|line| ("cookie", *line)).collect();
+            assert_eq!(texts(&own, &headers), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn every_other_byte_stays() {
+        let all = locations(&[("x-p", "Tok ")], &["t"], &["s"]);
+        for (name, lines, expected) in [
+            (":path", &["/a?t=T"][..], &["/a"][..]),
+            (":path", &["/a?x=%20&t=T&y=%zz+&&"], &["/a?x=%20&y=%zz+&&"]),
+            (":path", &["/a?&&t=T&"], &["/a?&&"]),
+            (":path", &["/a?t=T&x"], &["/a?x"]),
+            (":path", &["/a?t=A&t=B#f"], &["/a#f"]),
+            ("cookie", &["s=T"], &[]),
+            ("cookie", &["a=1; s=T; b=\"2\""], &["a=1; b=\"2\""]),
+            ("cookie", &["s=T;  a=1;b=2"], &["a=1;b=2"]),
+            ("cookie", &["a=1; s=T"], &["a=1"]),
+            ("cookie", &["a=1", "s=T", "b=2; s=U"], &["a=1", "b=2"]),
+            ("x-p", &["Tok T"], &[]),
+            (
+                "x-p",
+                &["keep", "Tok T", "Tok U", "keep too"],
+                &["keep", "keep too"],
+            ),
+        ] {
+            let mut headers: Vec<(&str, &str)> = vec![("x-other", "o")];
+            headers.extend(lines.iter().map(|line| (name, *line)));
+            let request = request(&headers);
+            let mut removal = Removal::new(&request);
+            all.find(&request)
+                .iter()
+                .for_each(|token| removal.add(token));
+            let mut left: Vec<(String, Vec<u8>)> = request
+                .headers()
+                .map(|(n, v)| (n.to_owned(), v.to_vec()))
+                .collect();
+            crate::outcome::Changes(removal.into_changes(&BTreeSet::new())).apply(&mut left);
+            let left: Vec<_> = left
+                .iter()
+                .filter(|(n, _)| n == name)
+                .map(|(_, v)| String::from_utf8_lossy(v).into_owned())
+                .collect();
+            assert_eq!(left, expected, "{name} {lines:?}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What a user may write: one JSON object. The doc comment of a field is its reference.
+
+pub(crate) mod authorization;
+mod document;
+pub(crate) mod jwt_rule;
+pub(crate) mod reader;
+pub(crate) mod text;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub(crate) use self::authorization::AuthorizationRules;
+pub(crate) use self::document::parse;
+pub(crate) use self::jwt_rule::JwtRule;
+use self::reader::{Input, record};
+use self::text::HeaderValue;
+use crate::istio::Resource;
+
+record! {
+    /// The plugin configuration.
+    pub(crate) struct Config {
+        /// Istio resources verbatim: `RequestAuthentication` and `AuthorizationPolicy` of
+        /// `security.istio.io/v1` or `v1beta1`. Those that select another workload have no effect.
+        resources: Vec<Resource>,
+        /// Short form: one `RequestAuthentication` that applies here.
+        jwt_rules: Vec<JwtRule>,
+        /// Short form: `AuthorizationPolicy` resources that apply here.
+        authorization_policies: Vec<NamedPolicy>,
+        /// Who we are, for selectors; what is missing is read from Envoy's node metadata.
+        workload: Option<Workload>,
+        /// How key sets are fetched.
+        jwks: Option<Jwks>,
+        /// What Istio's rules can't say, for all of them.
+        defaults: Option<Defaults>,
+        /// How refusals look.
+        errors: Option<Errors>,
+    }
+    check at_least_one_rule;
+}
+
+fn at_least_one_rule(config: &Config, input: &Input<'_>) {
+    let nothing = config.resources.is_empty()
+        && config.jwt_rules.is_empty()
+        && config.authorization_policies.is_empty();
+    if nothing {
+        input.mistake(
+            "nothing to do: write at least one of `resources`, `jwtRules`, `authorizationPolicies`",
+        );
+    }
+}
+
+record! {
+    /// An `AuthorizationPolicy` in short form.
+    pub(crate) struct NamedPolicy {
+        /// What the policy is called in logs and refusals. Default: its place in the list.
+        name: Option<String>,
+        /// `ALLOW` (default) or `DENY`.
+        action: Option<authorization::Action>,
+        /// A request matches the policy if it matches one of the rules.
+        rules: Vec<AuthorizationRules>,
+    }
+    check deny_needs_rules;
+}
+
+fn deny_needs_rules(policy: &NamedPolicy, input: &Input<'_>) {
+    authorization::check_action(policy.action, &policy.rules, input);
+}
+
+record! {
+    /// Who we are.
+    pub(crate) struct Workload {
+        /// The name of the workload.
+        name: Option<String>,
+        /// The namespace we run in.
+        namespace: Option<String>,
+        /// Our labels.
+        labels: Option<BTreeMap<String, String>>,
+        /// The name of the Gateway that we serve. Default: the label
+        /// `gateway.networking.k8s.io/gateway-name`.
+        gateway: Option<String>,
+        /// Whether we are a waypoint, which ignores resources with a selector.
+        waypoint: bool,
+        /// The namespace whose resources apply everywhere. Default: `istio-system`.
+        root_namespace: Option<String>,
+    }
+    unread {
+        service_name, gateway_class, trust_domain, trust_domain_aliases, ports,
+    }
+}
+
+record! {
+    /// How key sets are fetched.
+    pub(crate) struct Jwks {
+        /// The Envoy cluster that carries key-set requests to hosts without an entry in
+        /// `clusters`. Default: `outbound|PORT||HOST`, the name that Istio gives it.
+        cluster: Option<String>,
+        /// Which cluster leads to which host.
+        clusters: Vec<HostCluster>,
+        /// How old keys may become before they are fetched again. Default: `5m`, at least `1s`.
+        cache_duration: Option<Duration>,
+    }
+    check cache_at_least_a_second;
+}
+
+fn cache_at_least_a_second(jwks: &Jwks, input: &Input<'_>) {
+    if jwks
+        .cache_duration
+        .is_some_and(|duration| duration < Duration::from_secs(1))
+    {
+        input.mistake("`cacheDuration` is too short: write at least \"1s\"");
+    }
+}
+
+record! {
+    /// The cluster of a key-set host.
+    pub(crate) struct HostCluster {
+        /// The host of a `jwksUri`, with or without a port.
+        host: String,
+        /// The name of an Envoy cluster.
+        cluster: String,
+    }
+}
+
+record! {
+    /// What Istio's rules can't say.
+    pub(crate) struct Defaults {
+        /// How far the clocks of issuer and proxy may be apart. Default: `60s`, as in Envoy.
+        clock_skew: Option<Duration>,
+    }
+}
+
+record! {
+    /// How refusals look.
+    pub(crate) struct Errors {
+        /// The realm of the challenge. Default: the address of the request without its query.
+        realm: Option<HeaderValue>,
+    }
+}

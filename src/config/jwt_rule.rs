@@ -1,0 +1,162 @@
+//! `JWTRule`: which tokens are taken, where they are found, and what becomes of them.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::reader::{Dialect, Input, Read, record};
+use super::text::{HeaderName, OutputHeader, Text};
+use crate::jwks::{KeySet, KeySetUri};
+use crate::jwt::ClaimPath;
+
+record! {
+    /// Istio's `JWTRule` (security/v1beta1/request_authentication.proto).
+    pub(crate) struct JwtRule {
+        /// The `iss` that a token must have. Without it any issuer is taken, and `jwksUri` is
+        /// needed.
+        issuer: Option<String>,
+        /// A token must be for one of these. Without any it may be for anybody.
+        audiences: Vec<Text>,
+        /// Where the issuer's key set is fetched.
+        jwks_uri: Option<KeySetUri>,
+        /// The issuer's key set itself: a JWK set as a string; in the short form also as an object.
+        jwks: Option<InlineKeySet>,
+        /// Headers in which a token may stand. Where none of `fromHeaders`, `fromParams` and
+        /// `fromCookies` is written, tokens are read from `Authorization: Bearer` and from the
+        /// query parameter `access_token`.
+        from_headers: Vec<HeaderLocation>,
+        /// Query parameters in which a token may stand.
+        from_params: Vec<Text>,
+        /// Cookies in which a token may stand.
+        from_cookies: Vec<Text>,
+        /// The header that gets the payload of the verified token, in base64url.
+        output_payload_to_header: Option<OutputHeader>,
+        /// Whether the upstream gets the token as well. Default: it is taken out of the request.
+        forward_original_token: bool,
+        /// Headers that get claims of the verified token.
+        output_claim_to_headers: Vec<ClaimToHeader>,
+        /// How long to wait for the key set. Default: `5s`.
+        timeout: Option<Duration>,
+        /// Claims that are read as lists separated by spaces, besides `scope` and `permission`.
+        space_delimited_claims: Vec<Text>,
+    }
+    beyond {
+        /// As `defaults.clockSkew`, for this rule.
+        clock_skew: Option<Duration>,
+    }
+    check check_rule;
+}
+
+impl JwtRule {
+    /// The issuer that tokens must have; protobuf can't tell an empty one from none.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref().filter(|issuer| !issuer.is_empty())
+    }
+}
+
+fn check_rule(rule: &JwtRule, input: &Input<'_>) {
+    if rule.issuer().is_none() && rule.jwks_uri.is_none() {
+        input.mistake("write `issuer` or `jwksUri`: without either every token would be taken");
+    }
+    match (&rule.jwks, &rule.jwks_uri) {
+        (Some(_), Some(_)) => input.mistake("write only one of `jwks` and `jwksUri`"),
+        (None, None) if rule.issuer().is_some() => input.warn(
+            "neither `jwks` nor `jwksUri` is written: every token of this issuer will be refused",
+        ),
+        _ => {}
+    }
+    let timeout_is_zero = rule.timeout.is_some_and(|timeout| timeout.as_millis() == 0);
+    if timeout_is_zero {
+        input.mistake("a `timeout` of zero would wait for ever: write at least \"1ms\"");
+    }
+}
+
+impl Read for KeySetUri {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        Self::parse(input.text()?)
+            .map_err(|error| input.mistake(error))
+            .ok()
+    }
+}
+
+/// A key set in the configuration.
+#[derive(Debug)]
+pub(crate) struct InlineKeySet(pub(crate) KeySet);
+
+impl Read for InlineKeySet {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let parsed = match (input.value(), input.dialect()) {
+            (Value::Object(_), Dialect::Short) => {
+                KeySet::parse(input.value().to_string().as_bytes())
+            }
+            _ => KeySet::parse(input.text()?.as_bytes()),
+        };
+        match parsed {
+            Ok(keys) => {
+                keys.warnings()
+                    .iter()
+                    .for_each(|warning| input.warn(warning));
+                Some(Self(keys))
+            }
+            Err(error) => {
+                input.mistake(error);
+                None
+            }
+        }
+    }
+}
+
+/// Where in the header a token may stand.
+#[derive(Debug)]
+pub(crate) struct HeaderLocation {
+    pub(crate) name: HeaderName,
+    pub(crate) prefix: String,
+}
+
+record! {
+    /// Istio's `JWTHeader`.
+    pub(crate) struct JwtHeader {
+        /// The header.
+        name: HeaderName,
+        /// What stands before the token.
+        prefix: Option<String>,
+    }
+}
+
+impl Read for HeaderLocation {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        // Istio's reference page writes a plain string where its proto has an object.
+        let header = match input.value() {
+            Value::String(_) => JwtHeader {
+                name: HeaderName::read(input)?,
+                prefix: None,
+            },
+            _ => JwtHeader::read(input)?,
+        };
+        Some(Self {
+            name: header.name,
+            prefix: header.prefix.unwrap_or_default(),
+        })
+    }
+}
+
+record! {
+    /// Istio's `ClaimToHeader`.
+    pub(crate) struct ClaimToHeader {
+        /// The header to write. The client's own copy never passes.
+        header: OutputHeader,
+        /// The claim: `a.b` is the member `b` of the claim `a`; names with dots go in brackets,
+        /// `[a.b][c]`.
+        claim: ClaimPath,
+    }
+}
+
+impl Read for ClaimPath {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let path = Self::dotted(input.text()?);
+        if path.is_none() {
+            input.mistake("not a claim: write `name`, `outer.inner` or `[na.me][inner]`");
+        }
+        path
+    }
+}

@@ -1,0 +1,553 @@
+//! Reading a JSON value into types, with every mistake kept instead of the first one only.
+//!
+//! serde stops at the first error; someone who mends a configuration wants all of them, each with
+//! its path. A field's type says how it is read, so a value that was read is a value that is right.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+/// One thing that is wrong in a configuration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mistake {
+    /// Where: `resources[2].spec.rules[0].to[0].operation.paths[1]`; empty for the whole document.
+    pub path: String,
+    /// What, and what to write instead.
+    pub message: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_str() {
+            "" => formatter.write_str(&self.message),
+            path => write!(formatter, "{path}: {}", self.message),
+        }
+    }
+}
+
+/// Everything that is wrong in a configuration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mistakes(pub(crate) Vec<Mistake>);
+
+impl Mistakes {
+    /// The mistakes, in the order of the document.
+    pub fn iter(&self) -> impl Iterator<Item = &Mistake> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.0.iter().enumerate() {
+            if index > 0 {
+                formatter.write_str("\n")?;
+            }
+            write!(formatter, "{mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// What is found while reading: mistakes, which refuse the configuration, and warnings.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    mistakes: RefCell<Vec<Mistake>>,
+    warnings: RefCell<Vec<Mistake>>,
+}
+
+impl Report {
+    pub(crate) fn into_result(self) -> Result<Vec<String>, Mistakes> {
+        match self.mistakes.into_inner() {
+            mistakes if mistakes.is_empty() => Ok(self
+                .warnings
+                .into_inner()
+                .iter()
+                .map(Mistake::to_string)
+                .collect()),
+            mistakes => Err(Mistakes(mistakes)),
+        }
+    }
+}
+
+/// Whose names are written here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Dialect {
+    /// Our own fields: camelCase, with what Istio's rules can't say.
+    Short,
+    /// An Istio resource: camelCase or snake_case, as Istio's own JSON reader takes both.
+    Istio,
+}
+
+enum Step<'a> {
+    Root,
+    Index(usize),
+    Member(&'a str),
+}
+
+/// A value of the document and where it stands.
+pub(crate) struct Input<'a> {
+    value: &'a Value,
+    parent: Option<&'a Input<'a>>,
+    step: Step<'a>,
+    report: &'a Report,
+    dialect: Dialect,
+}
+
+impl<'a> Input<'a> {
+    pub(crate) fn root(value: &'a Value, report: &'a Report) -> Self {
+        Self {
+            value,
+            parent: None,
+            step: Step::Root,
+            report,
+            dialect: Dialect::Short,
+        }
+    }
+
+    pub(crate) fn value(&self) -> &'a Value {
+        self.value
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    pub(crate) fn mistake(&self, message: impl Into<String>) {
+        self.report.mistakes.borrow_mut().push(Mistake {
+            path: self.path(),
+            message: message.into(),
+        });
+    }
+
+    pub(crate) fn warn(&self, message: impl Into<String>) {
+        self.report.warnings.borrow_mut().push(Mistake {
+            path: self.path(),
+            message: message.into(),
+        });
+    }
+
+    /// Reports that something else was expected here.
+    pub(crate) fn expected<T>(&self, what: &str) -> Option<T> {
+        let found = match self.value {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a string",
+            Value::Array(_) => "a list",
+            Value::Object(_) => "an object",
+        };
+        self.mistake(format!("expected {what}, found {found}"));
+        None
+    }
+
+    pub(crate) fn path(&self) -> String {
+        let mut path = self.parent.map(Input::path).unwrap_or_default();
+        match self.step {
+            Step::Root => {}
+            Step::Index(index) => path.push_str(&format!("[{index}]")),
+            Step::Member(name) if path.is_empty() => path.push_str(name),
+            Step::Member(name) => {
+                path.push('.');
+                path.push_str(name);
+            }
+        }
+        path
+    }
+
+    pub(crate) fn text(&self) -> Option<&'a str> {
+        match self.value {
+            Value::String(text) => Some(text),
+            _ => self.expected("a string"),
+        }
+    }
+
+    pub(crate) fn object(&'a self) -> Option<Object<'a>> {
+        match self.value {
+            Value::Object(members) => Some(Object {
+                input: self,
+                members,
+            }),
+            _ => self.expected("an object"),
+        }
+    }
+
+    /// Another value in the same place.
+    pub(crate) fn replaced<'b>(&'b self, value: &'b Value, dialect: Dialect) -> Input<'b> {
+        Input {
+            value,
+            parent: self.parent,
+            step: match self.step {
+                Step::Root => Step::Root,
+                Step::Index(index) => Step::Index(index),
+                Step::Member(name) => Step::Member(name),
+            },
+            report: self.report,
+            dialect,
+        }
+    }
+
+    fn child(&'a self, step: Step<'a>, value: &'a Value) -> Input<'a> {
+        Input {
+            value,
+            parent: Some(self),
+            step,
+            report: self.report,
+            dialect: self.dialect,
+        }
+    }
+}
+
+/// An object of the document.
+pub(crate) struct Object<'a> {
+    input: &'a Input<'a>,
+    members: &'a Map<String, Value>,
+}
+
+impl<'a> Object<'a> {
+    /// Reads the member with this name, which is given in snake_case.
+    pub(crate) fn field<T: Read>(&self, name: &str) -> Option<T> {
+        self.field_in(name, self.input.dialect)
+    }
+
+    /// Reads a member whose own members are spelled in another dialect.
+    pub(crate) fn field_in<T: Read>(&self, name: &str, dialect: Dialect) -> Option<T> {
+        let camel = camel_case(name);
+        let spelled_camel = self.members.get_key_value(&camel);
+        let spelled_snake = match self.input.dialect {
+            Dialect::Istio if camel != name => self.members.get_key_value(name),
+            _ => None,
+        };
+        if spelled_camel.is_some() && spelled_snake.is_some() {
+            self.input.mistake(format!(
+                "`{camel}` and `{name}` are the same field: write it once"
+            ));
+        }
+        match spelled_camel.or(spelled_snake) {
+            None | Some((_, Value::Null)) => T::absent(self.input, &camel),
+            Some((name, value)) => T::read(&Input {
+                dialect,
+                ..self.input.child(Step::Member(name), value)
+            }),
+        }
+    }
+
+    /// Reports every member that is none of `fields` and `beyond`, the fields that Istio doesn't
+    /// have, and every one of `not_yet`: to skip what this version can't decide would open what it
+    /// closes.
+    pub(crate) fn deny_unknown(&self, fields: &[&str], beyond: &[&str], not_yet: &[&str]) {
+        let beyond = match self.input.dialect {
+            Dialect::Short => beyond,
+            Dialect::Istio => &[],
+        };
+        let known = || fields.iter().chain(beyond);
+        let is_one = |field: &&str, name: &str| {
+            camel_case(field) == name || self.input.dialect == Dialect::Istio && *field == name
+        };
+        for (name, value) in self.members {
+            if known().any(|field| is_one(field, name)) {
+                continue;
+            }
+            let member = self.input.child(Step::Member(name), value);
+            if not_yet.iter().any(|field| is_one(field, name)) {
+                member.mistake(
+                    "not supported by this version of Portcullis: remove the resource or rule",
+                );
+            } else {
+                let names: Vec<_> = known().map(|f| format!("`{}`", camel_case(f))).collect();
+                member.mistake(format!(
+                    "unknown field; the fields here are {}",
+                    names.join(", ")
+                ));
+            }
+        }
+    }
+}
+
+fn camel_case(snake: &str) -> String {
+    let mut camel = String::with_capacity(snake.len());
+    let mut upper = false;
+    for letter in snake.chars() {
+        match letter {
+            '_' => upper = true,
+            letter if upper => {
+                camel.push(letter.to_ascii_uppercase());
+                upper = false;
+            }
+            letter => camel.push(letter),
+        }
+    }
+    camel
+}
+
+/// A type that can stand in a configuration.
+pub(crate) trait Read: Sized {
+    /// Reads the value, or reports what is wrong with it.
+    fn read(input: &Input<'_>) -> Option<Self>;
+
+    /// The value of a field that isn't written (or is null, which protobuf's JSON takes as unset).
+    fn absent(object: &Input<'_>, name: &str) -> Option<Self> {
+        object.mistake(format!("`{name}` is missing"));
+        None
+    }
+}
+
+impl<T: Read> Read for Option<T> {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        T::read(input).map(Some)
+    }
+
+    fn absent(_: &Input<'_>, _: &str) -> Option<Self> {
+        Some(None)
+    }
+}
+
+impl<T: Read> Read for Vec<T> {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let Value::Array(items) = input.value else {
+            return input.expected("a list");
+        };
+        let read: Vec<Option<T>> = items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| T::read(&input.child(Step::Index(index), item)))
+            .collect();
+        read.into_iter().collect()
+    }
+
+    fn absent(_: &Input<'_>, _: &str) -> Option<Self> {
+        Some(Vec::new())
+    }
+}
+
+impl Read for bool {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        match input.value {
+            Value::Bool(value) => Some(*value),
+            _ => input.expected("true or false"),
+        }
+    }
+
+    fn absent(_: &Input<'_>, _: &str) -> Option<Self> {
+        Some(false)
+    }
+}
+
+impl Read for String {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        input.text().map(str::to_owned)
+    }
+}
+
+impl Read for BTreeMap<String, String> {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let Value::Object(members) = input.value else {
+            return input.expected("an object of strings");
+        };
+        let read: Vec<Option<(String, String)>> = members
+            .iter()
+            .map(|(name, value)| {
+                let value = String::read(&input.child(Step::Member(name), value))?;
+                Some((name.clone(), value))
+            })
+            .collect();
+        read.into_iter().collect()
+    }
+
+    fn absent(_: &Input<'_>, _: &str) -> Option<Self> {
+        Some(Self::new())
+    }
+}
+
+impl Read for Duration {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let text = input.text()?;
+        let duration = parse_duration(text);
+        if duration.is_none() {
+            input.mistake("not a duration; write for example \"5s\", \"1m30s\" or \"500ms\"");
+        }
+        duration
+    }
+}
+
+/// A duration as Go and protobuf write it: decimal numbers, each with a unit.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let (number, tail) = rest.split_at(rest.find(|c: char| c != '.' && !c.is_ascii_digit())?);
+        let (unit, tail) = tail.split_at(
+            tail.find(|c: char| c == '.' || c.is_ascii_digit())
+                .unwrap_or(tail.len()),
+        );
+        let seconds = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        let amount = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
+        total = total.checked_add(amount)?;
+        rest = tail;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+/// Declares a struct that is read from an object; the doc comment of a field is its reference.
+///
+/// Fields under `beyond` are ours: they can't be written inside an Istio resource. Those under
+/// `not_yet` are Istio's and can't be decided by this version; those under `unread` are facts that
+/// nothing depends on yet. `check` is a function that looks at the fields together.
+macro_rules! record {
+    (
+        $(#[$meta:meta])*
+        pub(crate) struct $name:ident {
+            $( $(#[$field_meta:meta])* $field:ident: $type:ty, )*
+        }
+        $( beyond { $( $(#[$beyond_meta:meta])* $beyond:ident: $beyond_type:ty, )* } )?
+        $( not_yet { $( $not_yet:ident, )* } )?
+        $( unread { $( $unread:ident, )* } )?
+        $( check $check:path; )?
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub(crate) struct $name {
+            $( $(#[$field_meta])* pub(crate) $field: $type, )*
+            $( $( $(#[$beyond_meta])* pub(crate) $beyond: $beyond_type, )* )?
+        }
+
+        impl $crate::config::reader::Read for $name {
+            fn read(input: &$crate::config::reader::Input<'_>) -> Option<Self> {
+                let object = input.object()?;
+                object.deny_unknown(
+                    &[$( stringify!($field), )* $( $( stringify!($unread), )* )?],
+                    &[$( $( stringify!($beyond), )* )?],
+                    &[$( $( stringify!($not_yet), )* )?],
+                );
+                $( let $field = object.field(stringify!($field)); )*
+                $( $( let $beyond = object.field(stringify!($beyond)); )* )?
+                let record = Self {
+                    $( $field: $field?, )*
+                    $( $( $beyond: $beyond?, )* )?
+                };
+                $( $check(&record, input); )?
+                Some(record)
+            }
+        }
+    };
+}
+
+pub(crate) use record;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    record! {
+        /// A record to try.
+        pub(crate) struct Sample {
+            /// A name.
+            first_name: String,
+            tags: Vec<String>,
+        }
+        beyond {
+            extra: Option<bool>,
+        }
+        check check_sample;
+    }
+
+    fn check_sample(sample: &Sample, input: &Input<'_>) {
+        if sample.tags.len() > 2 {
+            input.mistake("too many tags");
+        }
+    }
+
+    fn read(value: Value, dialect: Dialect) -> Result<Sample, Vec<String>> {
+        let report = Report::default();
+        let input = Input {
+            dialect,
+            ..Input::root(&value, &report)
+        };
+        let sample = Sample::read(&input);
+        match report.into_result() {
+            Ok(_) => Ok(sample.expect("no mistake was reported")),
+            Err(mistakes) => Err(mistakes.iter().map(Mistake::to_string).collect()),
+        }
+    }
+
+    #[test]
+    fn lists_every_mistake_with_its_path() {
+        let value = json!({"tags": ["a", 1, {}], "extra": "yes", "frist": 1});
+        assert_eq!(
+            read(value, Dialect::Short).unwrap_err(),
+            [
+                "frist: unknown field; the fields here are `firstName`, `tags`, `extra`",
+                "`firstName` is missing",
+                "tags[1]: expected a string, found a number",
+                "tags[2]: expected a string, found an object",
+                "extra: expected true or false, found a string",
+            ]
+        );
+    }
+
+    #[test]
+    fn istio_resources_take_both_spellings_and_none_of_our_fields() {
+        let snake = json!({"first_name": "x"});
+        assert_eq!(read(snake.clone(), Dialect::Istio).unwrap().first_name, "x");
+        assert!(read(snake, Dialect::Short).is_err());
+        let beyond = json!({"firstName": "x", "extra": true});
+        assert_eq!(
+            read(beyond.clone(), Dialect::Short).unwrap().extra,
+            Some(true)
+        );
+        assert!(read(beyond, Dialect::Istio).is_err());
+        let twice = json!({"firstName": "x", "first_name": "y"});
+        assert_eq!(
+            read(twice, Dialect::Istio).unwrap_err(),
+            ["`firstName` and `first_name` are the same field: write it once"]
+        );
+    }
+
+    #[test]
+    fn null_is_unset_and_checks_see_the_whole() {
+        let value = json!({"firstName": "x", "tags": null});
+        assert!(read(value, Dialect::Short).unwrap().tags.is_empty());
+        let value = json!({"firstName": "x", "tags": ["a", "b", "c"]});
+        assert_eq!(read(value, Dialect::Short).unwrap_err(), ["too many tags"]);
+    }
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [
+            ("5s", Some(5_000)),
+            ("1m30s", Some(90_000)),
+            ("0.5s", Some(500)),
+            ("0s", Some(0)),
+            ("1h", Some(3_600_000)),
+            ("250ms", Some(250)),
+            ("", None),
+            ("5", None),
+            ("s", None),
+            ("-5s", None),
+            ("5 s", None),
+            ("1e3s", None),
+            ("1..5s", None),
+            ("999999999999999999999999h", None),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                millis.map(Duration::from_millis),
+                "{text}"
+            );
+        }
+    }
+}

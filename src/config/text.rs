@@ -1,0 +1,91 @@
+//! Strings of which more is known than that they are strings.
+
+use super::reader::{Input, Read};
+
+/// A string that isn't empty.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Text(pub(crate) String);
+
+impl Read for Text {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        match input.text()? {
+            "" => {
+                input.mistake("an empty value can't match anything: remove it");
+                None
+            }
+            text => Some(Self(text.to_owned())),
+        }
+    }
+}
+
+/// The name of a request header, in lower case.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct HeaderName(pub(crate) String);
+
+impl HeaderName {
+    /// Whether this is a token of RFC 9110 section 5.6.2.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let is_token =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        (!name.is_empty() && name.bytes().all(is_token)).then(|| Self(name.to_ascii_lowercase()))
+    }
+}
+
+impl Read for HeaderName {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let name = Self::parse(input.text()?);
+        if name.is_none() {
+            input.mistake("not a header name: write letters, digits and `-`");
+        }
+        name
+    }
+}
+
+/// A header that a rule writes.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct OutputHeader(pub(crate) String);
+
+/// Headers that Envoy frames and routes by: writing a claim there would let a token steer the
+/// proxy, and removing the client's would break the request.
+const NOT_WRITABLE: &[&str] = &[
+    "connection",
+    "content-length",
+    "host",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+impl Read for OutputHeader {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let name = input.text()?.to_ascii_lowercase();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if name.is_empty() || !name.bytes().all(is_plain) {
+            input.mistake("not a header name: write letters, digits, `-` and `_`");
+            return None;
+        }
+        if NOT_WRITABLE.contains(&name.as_str()) {
+            input.mistake(format!(
+                "`{name}` steers the proxy itself and can't be written from a token: \
+                 choose another header"
+            ));
+            return None;
+        }
+        Some(Self(name))
+    }
+}
+
+/// Text that can stand in a header.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct HeaderValue(pub(crate) String);
+
+impl Read for HeaderValue {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let text = input.text()?;
+        if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Some(Self(text.to_owned()));
+        }
+        input.mistake("write printable ASCII only: this becomes part of a header");
+        None
+    }
+}

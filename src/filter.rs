@@ -1,0 +1,30 @@
+//! The shell: the only place that knows Envoy. It turns host calls into the core's data and an
+//! [`Outcome`](crate::Outcome) into host calls.
+//!
+//! A panic here or below would take the VM down for every request on its worker, so host calls go
+//! through [`host`] alone, which has none.
+
+mod host;
+mod logger;
+mod root;
+mod stream;
+mod worker;
+
+use proxy_wasm::traits::RootContext;
+
+use self::root::Root;
+
+/// Registers the plugin with the SDK's dispatcher. Any root id is taken.
+pub fn start() {
+    logger::install();
+    proxy_wasm::set_root_context(|context| -> Box<dyn RootContext> {
+        Box::new(Root::new(context))
+    });
+}
+
+#[cfg(target_family = "wasm")]
+mod entry {
+    proxy_wasm::main! {{
+        super::start();
+    }}
+}

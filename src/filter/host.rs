@@ -1,0 +1,348 @@
+//! Every host call, each once, in bytes and `Result`s.
+//!
+//! The functions are declared again here because the SDK's wrappers panic on any status that they
+//! don't list, and some on values that aren't UTF-8. The exception is the HTTP call: the SDK must
+//! know its token to hand over the answer.
+
+#![expect(
+    unsafe_code,
+    reason = "the host is reached through C functions; each is called in one place"
+)]
+
+use std::ptr::{null, null_mut};
+use std::time::Duration;
+
+use proxy_wasm::hostcalls;
+
+use crate::jwks::Fetch;
+use crate::reply::Reply;
+
+/// The host refused a call: the status of the Proxy-Wasm ABI 0.2.1.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Status(u32);
+
+const PLUGIN_CONFIGURATION: u32 = 7;
+const CALL_RESPONSE_BODY: u32 = 4;
+const REQUEST_HEADERS: u32 = 0;
+const CALL_RESPONSE_HEADERS: u32 = 6;
+const REQUEST_STREAM: u32 = 0;
+/// Envoy finds the gRPC status that belongs to the HTTP status by itself.
+const NO_GRPC_STATUS: i32 = -1;
+
+#[cfg_attr(target_family = "wasm", link(wasm_import_module = "env"))]
+unsafe extern "C" {
+    fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
+    fn proxy_get_log_level(level: *mut u32) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        max_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_get_property(
+        path: *const u8,
+        path_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+}
+
+fn check(status: u32) -> Result<(), Status> {
+    match status {
+        0 => Ok(()),
+        status => Err(Status(status)),
+    }
+}
+
+/// Calls a function that leaves bytes behind.
+fn bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
+    let (mut data, mut size) = (null_mut(), 0);
+    check(call(&raw mut data, &raw mut size))?;
+    if data.is_null() {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the host got this memory from `proxy_on_memory_allocate`, which makes it a boxed
+    // slice of exactly this size, and hands it over.
+    Ok(unsafe { Vec::from_raw_parts(data, size, size) })
+}
+
+/// Writes a line to Envoy's log.
+pub(crate) fn log(level: log::Level, message: &str) {
+    let level = match level {
+        log::Level::Trace => 0,
+        log::Level::Debug => 1,
+        log::Level::Info => 2,
+        log::Level::Warn => 3,
+        log::Level::Error => 4,
+    };
+    // SAFETY: the bytes outlive the call. What can't be logged can't be reported either.
+    let _ = unsafe { proxy_log(level, message.as_ptr(), message.len()) };
+}
+
+/// What Envoy's log takes, so that nothing is put together for nothing.
+pub(crate) fn log_level() -> log::LevelFilter {
+    let mut level = 2;
+    // SAFETY: the host writes one u32.
+    let status = unsafe { proxy_get_log_level(&raw mut level) };
+    match (status, level) {
+        (0, 0) => log::LevelFilter::Trace,
+        (0, 1) => log::LevelFilter::Debug,
+        (0, 3) => log::LevelFilter::Warn,
+        (0, 4) => log::LevelFilter::Error,
+        (0, 5..) => log::LevelFilter::Off,
+        _ => log::LevelFilter::Info,
+    }
+}
+
+/// Seconds since the Unix epoch.
+pub(crate) fn now() -> Result<u64, Status> {
+    let mut nanoseconds = 0;
+    // SAFETY: the host writes one u64.
+    check(unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) })?;
+    Ok(nanoseconds / 1_000_000_000)
+}
+
+/// Asks for ticks from now on.
+pub(crate) fn set_tick_period(period: Duration) -> Result<(), Status> {
+    let period = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
+    // SAFETY: no memory is involved.
+    check(unsafe { proxy_set_tick_period_milliseconds(period) })
+}
+
+/// The plugin's configuration as Envoy has it.
+pub(crate) fn plugin_configuration(size: usize) -> Result<Vec<u8>, Status> {
+    buffer(PLUGIN_CONFIGURATION, size)
+}
+
+/// At most `max_size` bytes of the body that answered an HTTP call.
+pub(crate) fn call_body(max_size: usize) -> Result<Vec<u8>, Status> {
+    buffer(CALL_RESPONSE_BODY, max_size)
+}
+
+fn buffer(buffer: u32, max_size: usize) -> Result<Vec<u8>, Status> {
+    // SAFETY: the pointers are valid during the call.
+    bytes(|data, size| unsafe { proxy_get_buffer_bytes(buffer, 0, max_size, data, size) })
+}
+
+/// `:status` of the answer to an HTTP call; `None` where there was no answer.
+pub(crate) fn call_status() -> Option<u16> {
+    let headers = headers(CALL_RESPONSE_HEADERS).ok()?;
+    let (_, value) = headers.iter().find(|(name, _)| name == ":status")?;
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// The header of the request.
+pub(crate) fn request_headers() -> Result<Vec<(String, Vec<u8>)>, Status> {
+    headers(REQUEST_HEADERS)
+}
+
+fn headers(map: u32) -> Result<Vec<(String, Vec<u8>)>, Status> {
+    // SAFETY: the pointers are valid during the call.
+    let map = bytes(|data, size| unsafe { proxy_get_header_map_pairs(map, data, size) })?;
+    /// The ABI's status for what can't be parsed.
+    const PARSE_FAILURE: Status = Status(4);
+    pairs(&map).ok_or(PARSE_FAILURE)
+}
+
+/// Takes apart a serialised map: a count, the sizes of all names and values, and then the names
+/// and values themselves, each with a zero byte behind it.
+fn pairs(map: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
+    if map.is_empty() {
+        return Some(Vec::new());
+    }
+    let number = |at: usize| -> Option<usize> {
+        let bytes = map.get(at..at.checked_add(4)?)?;
+        usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
+    };
+    let count = number(0)?;
+    let mut at = count.checked_mul(8)?.checked_add(4)?;
+    let mut take = |size: usize| -> Option<&[u8]> {
+        let end = at.checked_add(size)?;
+        let piece = map.get(at..end)?;
+        at = end.checked_add(1)?;
+        Some(piece)
+    };
+    (0..count)
+        .map(|index| {
+            let name = take(number(4 + index * 8)?)?;
+            let value = take(number(8 + index * 8)?)?;
+            // Envoy takes no name that isn't ASCII; if one came, its bytes must not be lost.
+            let name = String::from_utf8_lossy(name).into_owned();
+            Some((name, value.to_vec()))
+        })
+        .collect()
+}
+
+/// Puts one line behind those of the request.
+pub(crate) fn add_request_header(name: &str, value: &[u8]) -> Result<(), Status> {
+    let (size, value_size) = (name.len(), value.len());
+    // SAFETY: the bytes outlive the call.
+    check(unsafe {
+        proxy_add_header_map_value(
+            REQUEST_HEADERS,
+            name.as_ptr(),
+            size,
+            value.as_ptr(),
+            value_size,
+        )
+    })
+}
+
+/// Makes this the only line with its name.
+pub(crate) fn set_request_header(name: &str, value: &[u8]) -> Result<(), Status> {
+    let (size, value_size) = (name.len(), value.len());
+    // SAFETY: the bytes outlive the call.
+    check(unsafe {
+        proxy_replace_header_map_value(
+            REQUEST_HEADERS,
+            name.as_ptr(),
+            size,
+            value.as_ptr(),
+            value_size,
+        )
+    })
+}
+
+/// Removes every line with this name.
+pub(crate) fn remove_request_header(name: &str) -> Result<(), Status> {
+    // SAFETY: the bytes outlive the call.
+    check(unsafe { proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) })
+}
+
+/// An attribute of Envoy; the parts of its path may hold dots.
+pub(crate) fn property(path: &[&str]) -> Result<Vec<u8>, Status> {
+    let path = path.join("\0");
+    // SAFETY: the pointers are valid during the call.
+    bytes(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
+}
+
+/// An attribute that is a map of strings.
+pub(crate) fn property_map(path: &[&str]) -> Option<Vec<(String, Vec<u8>)>> {
+    pairs(&property(path).ok()?)
+}
+
+/// Makes the calls that follow be about another stream (or the plugin itself).
+pub(crate) fn set_effective_context(context: u32) -> Result<(), Status> {
+    // SAFETY: no memory is involved.
+    check(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Lets the paused request go on.
+pub(crate) fn resume_request() -> Result<(), Status> {
+    // SAFETY: no memory is involved.
+    check(unsafe { proxy_continue_stream(REQUEST_STREAM) })
+}
+
+/// Answers the request here.
+pub(crate) fn send(reply: &Reply) -> Result<(), Status> {
+    let headers = serialised(&reply.headers);
+    // SAFETY: the bytes outlive the call.
+    check(unsafe {
+        proxy_send_local_response(
+            u32::from(reply.status),
+            reply.details.as_ptr(),
+            reply.details.len(),
+            reply.body.as_ptr(),
+            reply.body.len(),
+            match headers.is_empty() {
+                true => null(),
+                false => headers.as_ptr(),
+            },
+            headers.len(),
+            NO_GRPC_STATUS,
+        )
+    })
+}
+
+/// The opposite of [`pairs`].
+fn serialised(headers: &[(&str, String)]) -> Vec<u8> {
+    let size = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let count = u32::try_from(headers.len()).unwrap_or(u32::MAX);
+    let mut map = count.to_le_bytes().to_vec();
+    for (name, value) in headers {
+        map.extend(size(name));
+        map.extend(size(value));
+    }
+    for text in headers.iter().flat_map(|(name, value)| [*name, value]) {
+        map.extend_from_slice(text.as_bytes());
+        map.push(0);
+    }
+    map
+}
+
+/// Sends a fetch; the answer comes to the context whose callback is running. Its status is one
+/// that the SDK lists: Envoy answers `Ok`, `BadArgument` or `InternalFailure`.
+pub(crate) fn send_fetch(fetch: &Fetch) -> Result<u32, ()> {
+    let headers = vec![
+        (":method", "GET"),
+        (":scheme", fetch.scheme()),
+        (":authority", fetch.authority()),
+        (":path", fetch.path()),
+        ("accept", "application/json"),
+        (
+            "user-agent",
+            concat!("portcullis/", env!("CARGO_PKG_VERSION")),
+        ),
+    ];
+    hostcalls::dispatch_http_call(fetch.cluster(), headers, None, vec![], fetch.timeout())
+        .map_err(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_come_back_as_they_went() {
+        let headers = [
+            ("a", "1".to_owned()),
+            ("", String::new()),
+            ("a", "2".to_owned()),
+        ];
+        let expected = headers.clone().map(|(n, v)| (n.to_owned(), v.into_bytes()));
+        assert_eq!(pairs(&serialised(&headers)).unwrap(), expected);
+        assert_eq!(pairs(&[]).unwrap(), []);
+        assert_eq!(pairs(&serialised(&[])).unwrap(), []);
+    }
+
+    #[test]
+    fn broken_maps_are_no_maps() {
+        let whole = serialised(&[("name", "value".to_owned())]);
+        for end in 1..whole.len() - 1 {
+            assert_eq!(pairs(&whole[..end]), None, "{end}");
+        }
+        assert_eq!(pairs(&[0xff; 4]), None);
+        assert_eq!(pairs(&[0xff; 64]), None);
+    }
+}

@@ -1,0 +1,161 @@
+//! The plugin itself: it is configured, and it fetches key sets.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+
+use super::host;
+use super::stream::Stream;
+use super::worker::Worker;
+use crate::jwks::{FetchError, KeySetId};
+use crate::policy::{Node, Policy};
+
+/// How often key sets that have become old are looked for.
+const WATCH: Duration = Duration::from_secs(1);
+/// One byte more than a key set may have, to notice one that has more.
+const MAX_BODY: usize = 256 * 1024 + 1;
+
+/// The plugin's context.
+#[derive(Debug)]
+pub(crate) struct Root {
+    id: u32,
+    worker: Option<Rc<Worker>>,
+    /// Fetches under way, by the host's token, and the configuration that wanted them.
+    calls: BTreeMap<u32, (Rc<Worker>, KeySetId)>,
+}
+
+impl Root {
+    pub(crate) fn new(id: u32) -> Self {
+        Self {
+            id,
+            worker: None,
+            calls: BTreeMap::new(),
+        }
+    }
+
+    /// Sends the fetches that are wanted now.
+    fn fetch(&mut self, worker: &Rc<Worker>, now: u64) {
+        for id in worker.wanted(now) {
+            let fetch = worker.keys.borrow_mut().start(id, now);
+            let Some(fetch) = fetch else {
+                continue;
+            };
+            log::debug!("fetching {}", fetch.uri());
+            match host::send_fetch(&fetch) {
+                Ok(token) => {
+                    self.calls.insert(token, (Rc::clone(worker), id));
+                }
+                Err(()) => self.finish(worker, id, Err(FetchError::Undeliverable), now),
+            }
+        }
+    }
+
+    fn finish(&self, worker: &Worker, id: KeySetId, answer: Result<&[u8], FetchError>, now: u64) {
+        let uri = worker.policy.key_set_uri(id);
+        match worker.keys.borrow_mut().finish(id, answer, now) {
+            Ok(warnings) => {
+                for warning in warnings {
+                    log::warn!("key set {uri}: {warning}");
+                }
+            }
+            Err(error) => log::warn!("key set {uri} could not be fetched: {error}"),
+        }
+        worker.wake(id);
+        // Calls that follow must be this context's again.
+        let _ = host::set_effective_context(self.id);
+    }
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, _: usize, _: usize, _: usize) {
+        let Some((worker, id)) = self.calls.remove(&token) else {
+            return;
+        };
+        let answer = match host::call_status() {
+            None => Err(FetchError::NoAnswer),
+            Some(200) => host::call_body(MAX_BODY).map_err(|_| FetchError::NoAnswer),
+            Some(status) => Err(FetchError::Status(status)),
+        };
+        let answer = answer.as_deref().map_err(Clone::clone);
+        self.finish(&worker, id, answer, host::now().unwrap_or_default());
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        log::set_max_level(host::log_level());
+        if let Some(old) = self.worker.take() {
+            // Requests that wait under the old configuration are still to be answered.
+            self.fetch(&old, host::now().unwrap_or_default());
+        }
+        let configuration = match host::plugin_configuration(size) {
+            Ok(configuration) => configuration,
+            Err(status) => {
+                log::error!("the plugin configuration can't be read: {status:?}");
+                return false;
+            }
+        };
+        match Policy::load(&configuration, &node()) {
+            Ok(policy) => {
+                for warning in policy.warnings() {
+                    log::warn!("{warning}");
+                }
+                log::info!(
+                    "portcullis {}: {}",
+                    env!("CARGO_PKG_VERSION"),
+                    policy.summary()
+                );
+                self.worker = Some(Rc::new(Worker::new(policy)));
+                let _ = host::set_tick_period(WATCH);
+                true
+            }
+            Err(mistakes) => {
+                log::error!("the configuration is refused, and nothing is let through:");
+                for mistake in mistakes.iter() {
+                    log::error!("  {mistake}");
+                }
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let Some(worker) = self.worker.clone() else {
+            return;
+        };
+        // First, so that a request that comes to wait meanwhile can ask for a sooner tick.
+        let _ = host::set_tick_period(WATCH);
+        if let Ok(now) = host::now() {
+            self.fetch(&worker, now);
+        }
+    }
+
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream::new(id, self.worker.clone())))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+/// Istio's proxies tell who they are in their node's metadata.
+fn node() -> Node {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).ok();
+    let labels = host::property_map(&["xds", "node", "metadata", "LABELS"]);
+    Node {
+        namespace: host::property(&["xds", "node", "metadata", "NAMESPACE"])
+            .ok()
+            .and_then(text)
+            .filter(|namespace| !namespace.is_empty()),
+        labels: labels.map(|labels| {
+            let labels = labels.into_iter();
+            labels
+                .filter_map(|(name, value)| Some((name, text(value)?)))
+                .collect()
+        }),
+    }
+}

@@ -1,0 +1,149 @@
+//! Key sets (RFC 7517): what is in them, where they come from, and when they are fetched.
+
+mod key;
+mod source;
+mod store;
+
+use serde_json::Value;
+
+pub(crate) use self::key::{Algorithm, Key};
+pub(crate) use self::source::{ClusterMap, KeySetUri};
+pub use self::store::{Fetch, FetchError, KeySetId, KeyStore};
+pub(crate) use self::store::{KeySetSource, Lookup};
+use crate::json;
+
+/// The public keys of an issuer that this filter can use.
+#[derive(Debug)]
+pub(crate) struct KeySet {
+    keys: Vec<Key>,
+    /// What was left out, and why; for the log.
+    warnings: Vec<String>,
+}
+
+impl KeySet {
+    /// Reads a JWK set.
+    ///
+    /// Keys that can't be used are left out: providers publish keys for other purposes and of
+    /// types yet to come (RFC 7517 section 5).
+    ///
+    /// # Errors
+    ///
+    /// What keeps the bytes from being a key set with at least one usable key.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let document = json::parse(bytes).map_err(|error| format!("not JSON: {error}"))?;
+        let Some(Value::Array(list)) = document.get("keys") else {
+            return Err("no key set: write {\"keys\": [...]}".to_owned());
+        };
+        let mut keys = Vec::new();
+        let mut warnings = Vec::new();
+        for (index, jwk) in list.iter().enumerate() {
+            match Key::parse(jwk) {
+                Ok(key) => {
+                    if has_private_part(jwk) {
+                        warnings.push(format!(
+                            "key {index} holds private key material; only the public part is used"
+                        ));
+                    }
+                    keys.push(key);
+                }
+                Err(unusable) => {
+                    warnings.push(format!("key {index} is left out: {}", unusable.0));
+                }
+            }
+        }
+        match keys.is_empty() {
+            false => Ok(Self { keys, warnings }),
+            true if warnings.is_empty() => Err("the key set is empty".to_owned()),
+            true => Err(format!("no usable key: {}", warnings.join("; "))),
+        }
+    }
+
+    /// The keys that may have signed a token with this header.
+    pub(crate) fn candidates<'a>(
+        &'a self,
+        key_id: Option<&'a str>,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &'a Key> {
+        self.keys
+            .iter()
+            .filter(move |key| key.suits(key_id, algorithm))
+    }
+
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+/// RFC 7518 sections 6.2.2 and 6.3.2, RFC 8037 section 2: `d` in every type but `oct`.
+fn has_private_part(jwk: &Value) -> bool {
+    jwk.get("d").is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ED25519: &str =
+        r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
+    fn parse(text: &str) -> Result<KeySet, String> {
+        KeySet::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn unusable_keys_are_left_out_with_a_word() {
+        let set = parse(&format!(
+            r#"{{"keys":[7,{{"kty":"oct","k":"AA"}},{ED25519},{{"kty":"RSA","n":"!","e":"AQAB"}}]}}"#
+        ))
+        .unwrap();
+        assert_eq!(set.keys.len(), 1);
+        assert_eq!(
+            set.warnings(),
+            [
+                "key 0 is left out: it is no object",
+                "key 1 is left out: its [kty] and [crv] are not supported",
+                "key 3 is left out: a part of it is missing or no base64url",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_set_without_a_usable_key_is_no_set() {
+        for (text, error) in [
+            (r#"{"keys":[]}"#, "the key set is empty"),
+            (
+                r#"{"keys":[1]}"#,
+                "no usable key: key 0 is left out: it is no object",
+            ),
+            (r#"[]"#, "no key set: write {\"keys\": [...]}"),
+            (r#"{"keys":{}}"#, "no key set: write {\"keys\": [...]}"),
+            ("<html>", "not JSON: expected value at line 1 column 1"),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), error);
+        }
+    }
+
+    #[test]
+    fn private_keys_are_used_with_a_warning() {
+        let private = ED25519.replace('}', r#","d":"AA"}"#);
+        let set = parse(&format!(r#"{{"keys":[{private}]}}"#)).unwrap();
+        assert_eq!(
+            set.warnings(),
+            ["key 0 holds private key material; only the public part is used"]
+        );
+    }
+
+    #[test]
+    fn the_key_decides_which_algorithm_is_right() {
+        let set = parse(&format!(
+            r#"{{"keys":[{}]}}"#,
+            ED25519.replace('}', r#","kid":"a"}"#)
+        ))
+        .unwrap();
+        let found = |kid, alg| set.candidates(kid, alg).count();
+        assert_eq!(found(Some("a"), Algorithm::EdDsa), 1);
+        assert_eq!(found(None, Algorithm::EdDsa), 1);
+        assert_eq!(found(Some("b"), Algorithm::EdDsa), 0);
+        assert_eq!(found(Some("a"), Algorithm::Rs256), 0);
+    }
+}

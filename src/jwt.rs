@@ -1,0 +1,443 @@
+//! JSON Web Tokens: parsing, validation, and the proof that a token was verified.
+//!
+//! A [`Token`] shows nothing of what it claims. Only [`Token::verify`] makes a [`Verified`], and
+//! only that has claims to read.
+
+mod claims;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+pub(crate) use self::claims::ClaimPath;
+use crate::json;
+use crate::jwks::{Algorithm, KeySet};
+use crate::outcome::Reason;
+
+/// The longest token that is looked at, in bytes. Envoy takes 60 KiB of headers by default.
+const MAX_TOKEN: usize = 64 * 1024;
+
+/// A token in compact serialisation (RFC 7515 section 3.1) whose parts have the right form.
+#[derive(Debug)]
+pub(crate) struct Token<'a> {
+    algorithm: Algorithm,
+    key_id: Option<String>,
+    claims: Map<String, Value>,
+    not_before: Option<u64>,
+    expiration: Option<u64>,
+    /// Header and payload as they were sent: what the signature is over.
+    signed: &'a [u8],
+    payload: &'a [u8],
+    signature: Vec<u8>,
+}
+
+/// What a token must say to be taken.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    /// `iss`, compared byte for byte; `None` takes any, and a token without.
+    pub(crate) issuer: Option<String>,
+    /// One of these must be in `aud`; empty takes any.
+    pub(crate) audiences: Vec<String>,
+    /// How far the clocks may be apart, in seconds.
+    pub(crate) clock_skew: u64,
+}
+
+/// A token whose signature was verified with a key of its issuer.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    claims: Map<String, Value>,
+    payload: Vec<u8>,
+}
+
+impl Verified {
+    /// The payload as it was sent: unpadded base64url.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    pub(crate) fn claim(&self, path: &ClaimPath) -> Option<&Value> {
+        path.find(&self.claims)
+    }
+}
+
+impl<'a> Token<'a> {
+    /// Takes a token apart.
+    ///
+    /// Stricter than Envoy where RFC 7515 and RFC 7519 are: canonical base64url without padding,
+    /// JSON without duplicate members, three parts of which none is empty, no `crit`, `b64` only
+    /// where it changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, in the order in which Envoy looks.
+    pub(crate) fn parse(text: &'a [u8]) -> Result<Self, Reason> {
+        if text.len() > MAX_TOKEN {
+            return Err(Reason::TokenTooLarge);
+        }
+        let mut parts = text.split(|byte| *byte == b'.');
+        let (Some(header), Some(payload), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Reason::Malformed);
+        };
+        if header.is_empty() || payload.is_empty() || signature.is_empty() {
+            return Err(Reason::Malformed);
+        }
+        let (algorithm, key_id) = parse_header(header)?;
+        let claims = object(payload, Reason::PayloadEncoding, Reason::PayloadSyntax)?;
+        let (not_before, expiration) = check_types(&claims)?;
+        let signed = header.len() + 1 + payload.len();
+        Ok(Self {
+            algorithm,
+            key_id,
+            claims,
+            not_before,
+            expiration,
+            signed: text.get(..signed).unwrap_or_default(),
+            payload,
+            signature: URL_SAFE_NO_PAD
+                .decode(signature)
+                .map_err(|_| Reason::SignatureEncoding)?,
+        })
+    }
+
+    /// Compares what the token says with what is expected, before any signature is looked at.
+    ///
+    /// # Errors
+    ///
+    /// A wrong issuer, a time outside of `nbf` and `exp`, a wrong audience, in this order.
+    pub(crate) fn validate(&self, expected: &Expected, now: u64) -> Result<(), Reason> {
+        if let Some(issuer) = &expected.issuer
+            && self.text("iss") != Some(issuer)
+        {
+            return Err(Reason::IssuerUnknown);
+        }
+        let skew = expected.clock_skew;
+        if self
+            .not_before
+            .is_some_and(|start| start > now.saturating_add(skew))
+        {
+            return Err(Reason::NotYetValid);
+        }
+        if self
+            .expiration
+            .is_some_and(|end| now > end.saturating_add(skew))
+        {
+            return Err(Reason::Expired);
+        }
+        if !self.is_for(&expected.audiences) {
+            return Err(Reason::AudienceNotAllowed);
+        }
+        Ok(())
+    }
+
+    /// Verifies the signature. The keys must be those of the issuer that was expected.
+    ///
+    /// # Errors
+    ///
+    /// No key of the set fits the token, or none of those that fit made the signature.
+    pub(crate) fn verify(self, keys: &KeySet) -> Result<Verified, Reason> {
+        let mut candidates = keys
+            .candidates(self.key_id.as_deref(), self.algorithm)
+            .peekable();
+        if candidates.peek().is_none() {
+            return Err(Reason::KeyNotFound);
+        }
+        if candidates.any(|key| key.verifies(self.algorithm, self.signed, &self.signature)) {
+            Ok(Verified {
+                claims: self.claims,
+                payload: self.payload.to_vec(),
+            })
+        } else {
+            Err(Reason::SignatureInvalid)
+        }
+    }
+
+    fn text(&self, claim: &str) -> Option<&str> {
+        self.claims.get(claim).and_then(Value::as_str)
+    }
+
+    /// Envoy compares audiences without scheme and without one trailing slash, on both sides.
+    fn is_for(&self, audiences: &[String]) -> bool {
+        let listed = |audience: &Value| {
+            audience
+                .as_str()
+                .map(bare_audience)
+                .is_some_and(|own| audiences.iter().any(|other| bare_audience(other) == own))
+        };
+        audiences.is_empty()
+            || match self.claims.get("aud") {
+                Some(Value::Array(list)) => list.iter().any(listed),
+                Some(one) => listed(one),
+                None => false,
+            }
+    }
+}
+
+fn bare_audience(audience: &str) -> &str {
+    let bare = audience
+        .strip_prefix("http://")
+        .or_else(|| audience.strip_prefix("https://"))
+        .unwrap_or(audience);
+    bare.strip_suffix('/').unwrap_or(bare)
+}
+
+fn object(part: &[u8], encoding: Reason, syntax: Reason) -> Result<Map<String, Value>, Reason> {
+    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| encoding)?;
+    match json::parse(&bytes) {
+        Ok(Value::Object(members)) => Ok(members),
+        _ => Err(syntax),
+    }
+}
+
+fn parse_header(part: &[u8]) -> Result<(Algorithm, Option<String>), Reason> {
+    let header = object(part, Reason::HeaderEncoding, Reason::HeaderSyntax)?;
+    let algorithm = match header.get("alg") {
+        Some(Value::String(name)) => Algorithm::named(name).ok_or(Reason::AlgorithmUnsupported)?,
+        _ => return Err(Reason::AlgorithmMissing),
+    };
+    let key_id = match header.get("kid") {
+        None => None,
+        Some(Value::String(id)) => Some(id.clone()).filter(|id| !id.is_empty()),
+        Some(_) => return Err(Reason::KeyIdNotAString),
+    };
+    // RFC 7515 section 4.1.11: extensions that aren't understood must be refused; there are none
+    // that are.
+    if header.contains_key("crit") {
+        return Err(Reason::CriticalHeader);
+    }
+    if header.get("b64").is_some_and(|value| *value != true) {
+        return Err(Reason::UnencodedPayload);
+    }
+    Ok((algorithm, key_id))
+}
+
+/// RFC 7519 section 4.1: registered claims have the right type or the token is no token. Returns
+/// `nbf` and `exp`.
+fn check_types(claims: &Map<String, Value>) -> Result<(Option<u64>, Option<u64>), Reason> {
+    let text = |name: &str, reason| match claims.get(name) {
+        None | Some(Value::String(_)) => Ok(()),
+        Some(_) => Err(reason),
+    };
+    let time = |name: &str, not_a_number, out_of_range| match claims.get(name) {
+        None => Ok(None),
+        Some(Value::Number(number)) => number
+            .as_u64()
+            .or_else(|| number.as_f64().and_then(whole_seconds))
+            .map(Some)
+            .ok_or(out_of_range),
+        Some(_) => Err(not_a_number),
+    };
+    text("iss", Reason::IssuerNotAString)?;
+    text("sub", Reason::SubjectNotAString)?;
+    time(
+        "iat",
+        Reason::IssuedAtNotANumber,
+        Reason::IssuedAtOutOfRange,
+    )?;
+    let not_before = time(
+        "nbf",
+        Reason::NotBeforeNotANumber,
+        Reason::NotBeforeOutOfRange,
+    )?;
+    let expiration = time(
+        "exp",
+        Reason::ExpirationNotANumber,
+        Reason::ExpirationOutOfRange,
+    )?;
+    text("jti", Reason::IdNotAString)?;
+    match claims.get("aud") {
+        None | Some(Value::String(_)) => {}
+        Some(Value::Array(list)) if list.iter().all(Value::is_string) => {}
+        Some(_) => return Err(Reason::AudienceNotAString),
+    }
+    Ok((not_before, expiration))
+}
+
+/// A NumericDate with a fraction (RFC 7519 section 2), cut to seconds.
+fn whole_seconds(seconds: f64) -> Option<u64> {
+    const END: f64 = 18_446_744_073_709_551_616.0; // 2^64
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the range is checked, and the fraction is to be cut"
+    )]
+    (0.0..END).contains(&seconds).then_some(seconds as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(header: &str, payload: &str) -> String {
+        format!(
+            "{}.{}.AA",
+            URL_SAFE_NO_PAD.encode(header),
+            URL_SAFE_NO_PAD.encode(payload)
+        )
+    }
+
+    fn reason(header: &str, payload: &str) -> Option<Reason> {
+        Token::parse(token(header, payload).as_bytes()).err()
+    }
+
+    #[test]
+    fn forms() {
+        for (text, expected) in [
+            ("", Reason::Malformed),
+            ("a", Reason::Malformed),
+            ("a.b", Reason::Malformed),
+            ("a.b.", Reason::Malformed),
+            (".b.c", Reason::Malformed),
+            ("a.b.c.d", Reason::Malformed),
+            ("a.b.c", Reason::HeaderEncoding),
+            ("AA.b.c", Reason::HeaderSyntax),
+        ] {
+            assert_eq!(
+                Token::parse(text.as_bytes()).unwrap_err(),
+                expected,
+                "{text}"
+            );
+        }
+        let padded = token(r#"{"alg":"RS256"}"#, "{}").replace(".AA", ".AA==");
+        assert_eq!(
+            Token::parse(padded.as_bytes()).unwrap_err(),
+            Reason::SignatureEncoding
+        );
+        let trailing_bits = token(r#"{"alg":"RS256"}"#, "{}").replace(".AA", ".AB");
+        assert_eq!(
+            Token::parse(trailing_bits.as_bytes()).unwrap_err(),
+            Reason::SignatureEncoding
+        );
+        let huge = vec![b'a'; MAX_TOKEN + 1];
+        assert_eq!(Token::parse(&huge).unwrap_err(), Reason::TokenTooLarge);
+    }
+
+    #[test]
+    fn headers() {
+        for (header, expected) in [
+            ("[]", Some(Reason::HeaderSyntax)),
+            ("{}", Some(Reason::AlgorithmMissing)),
+            (r#"{"alg":["RS256"]}"#, Some(Reason::AlgorithmMissing)),
+            (r#"{"alg":"none"}"#, Some(Reason::AlgorithmUnsupported)),
+            (r#"{"alg":"rs256"}"#, Some(Reason::AlgorithmUnsupported)),
+            (r#"{"alg":"RS256","kid":1}"#, Some(Reason::KeyIdNotAString)),
+            (
+                r#"{"alg":"RS256","kid":null}"#,
+                Some(Reason::KeyIdNotAString),
+            ),
+            (r#"{"alg":"RS256","crit":[]}"#, Some(Reason::CriticalHeader)),
+            (
+                r#"{"alg":"RS256","crit":null}"#,
+                Some(Reason::CriticalHeader),
+            ),
+            (
+                r#"{"alg":"RS256","b64":false}"#,
+                Some(Reason::UnencodedPayload),
+            ),
+            (r#"{"alg":"RS256","b64":true}"#, None),
+            (
+                r#"{"alg":"RS256","alg":"RS256"}"#,
+                Some(Reason::HeaderSyntax),
+            ),
+            (r#"{"alg":"RS256","kid":""}"#, None),
+        ] {
+            assert_eq!(reason(header, "{}"), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn claim_types() {
+        for (payload, expected) in [
+            ("[]", Some(Reason::PayloadSyntax)),
+            (r#"{"a":1,"a":1}"#, Some(Reason::PayloadSyntax)),
+            (r#"{"iss":1}"#, Some(Reason::IssuerNotAString)),
+            (r#"{"iss":null}"#, Some(Reason::IssuerNotAString)),
+            (r#"{"sub":1}"#, Some(Reason::SubjectNotAString)),
+            (r#"{"jti":1}"#, Some(Reason::IdNotAString)),
+            (r#"{"aud":1}"#, Some(Reason::AudienceNotAString)),
+            (r#"{"aud":["a",1]}"#, Some(Reason::AudienceNotAString)),
+            (r#"{"aud":["a","b"]}"#, None),
+            (r#"{"exp":"1"}"#, Some(Reason::ExpirationNotANumber)),
+            (r#"{"exp":null}"#, Some(Reason::ExpirationNotANumber)),
+            (r#"{"exp":-1}"#, Some(Reason::ExpirationOutOfRange)),
+            (r#"{"exp":-0.5}"#, Some(Reason::ExpirationOutOfRange)),
+            (r#"{"exp":18446744073709551615}"#, None),
+            (
+                r#"{"exp":18446744073709551616}"#,
+                Some(Reason::ExpirationOutOfRange),
+            ),
+            (r#"{"exp":1e300}"#, Some(Reason::ExpirationOutOfRange)),
+            (r#"{"exp":1.5e9}"#, None),
+            (r#"{"nbf":true}"#, Some(Reason::NotBeforeNotANumber)),
+            (r#"{"nbf":-1}"#, Some(Reason::NotBeforeOutOfRange)),
+            (r#"{"iat":{}}"#, Some(Reason::IssuedAtNotANumber)),
+            (r#"{"iat":-1}"#, Some(Reason::IssuedAtOutOfRange)),
+        ] {
+            assert_eq!(reason(r#"{"alg":"RS256"}"#, payload), expected, "{payload}");
+        }
+    }
+
+    #[test]
+    fn validation() {
+        let expected = |issuer: Option<&str>, audiences: &[&str]| Expected {
+            issuer: issuer.map(str::to_owned),
+            audiences: audiences.iter().map(|a| (*a).to_owned()).collect(),
+            clock_skew: 60,
+        };
+        let any = expected(None, &[]);
+        let api = expected(Some("i"), &["https://api/"]);
+        for (payload, expected, now, reason) in [
+            (r#"{"iss":"i","aud":"api"}"#, &api, 0, None),
+            (r#"{"iss":"i","aud":["x","http://api"]}"#, &api, 0, None),
+            (
+                r#"{"iss":"i","aud":"api//"}"#,
+                &api,
+                0,
+                Some(Reason::AudienceNotAllowed),
+            ),
+            (
+                r#"{"iss":"i","aud":"API"}"#,
+                &api,
+                0,
+                Some(Reason::AudienceNotAllowed),
+            ),
+            (r#"{"iss":"i"}"#, &api, 0, Some(Reason::AudienceNotAllowed)),
+            (
+                r#"{"iss":"i","aud":[]}"#,
+                &api,
+                0,
+                Some(Reason::AudienceNotAllowed),
+            ),
+            (
+                r#"{"iss":"I","aud":"api"}"#,
+                &api,
+                0,
+                Some(Reason::IssuerUnknown),
+            ),
+            (r#"{"aud":"api"}"#, &api, 0, Some(Reason::IssuerUnknown)),
+            (r#"{"exp":1000}"#, &any, 1060, None),
+            (r#"{"exp":1000}"#, &any, 1061, Some(Reason::Expired)),
+            (r#"{"exp":1000.9}"#, &any, 1061, Some(Reason::Expired)),
+            (r#"{"exp":0}"#, &any, 61, Some(Reason::Expired)),
+            (r#"{"exp":18446744073709551615}"#, &any, u64::MAX, None),
+            (r#"{"nbf":1000}"#, &any, 940, None),
+            (r#"{"nbf":1000}"#, &any, 939, Some(Reason::NotYetValid)),
+            (
+                r#"{"nbf":18446744073709551615}"#,
+                &any,
+                1,
+                Some(Reason::NotYetValid),
+            ),
+            (r#"{"iat":18446744073709551615}"#, &any, 1, None),
+        ] {
+            let text = token(r#"{"alg":"RS256"}"#, payload);
+            let token = Token::parse(text.as_bytes()).unwrap();
+            assert_eq!(
+                token.validate(expected, now).err(),
+                reason,
+                "{payload} {now}"
+            );
+        }
+    }
+}

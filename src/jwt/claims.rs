@@ -1,0 +1,98 @@
+//! Where in the claims a value lies.
+
+use serde_json::{Map, Value};
+
+/// The names on the way to a claim: members of objects, from the top.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct ClaimPath(Vec<String>);
+
+impl ClaimPath {
+    /// A claim at the top.
+    pub(crate) fn top(name: &str) -> Self {
+        Self(vec![name.to_owned()])
+    }
+
+    /// Reads the names as `outputClaimToHeaders` has them: `a.b.c` is nested, and so is
+    /// `[a.b][c]`, in which names may hold dots.
+    pub(crate) fn dotted(text: &str) -> Option<Self> {
+        if text.starts_with('[') {
+            return Self::bracketed(text);
+        }
+        let names: Vec<String> = text.split('.').map(str::to_owned).collect();
+        names
+            .iter()
+            .all(|name| !name.is_empty())
+            .then_some(Self(names))
+    }
+
+    /// Reads the names as in `request.auth.claims[a][b]`. Where they don't nest like this, all
+    /// between the outermost brackets is one name (Istio's `extractNameInNestedBrackets`).
+    pub(crate) fn bracketed(text: &str) -> Option<Self> {
+        let inner = text.strip_prefix('[')?.strip_suffix(']')?;
+        let names: Vec<String> = inner.split("][").map(str::to_owned).collect();
+        if names.iter().any(|name| name.contains(['[', ']'])) {
+            return Some(Self(vec![inner.to_owned()]));
+        }
+        Some(Self(names))
+    }
+
+    /// Whether this is a claim at the top with one of these names.
+    pub(crate) fn is_one_of(&self, names: &[String]) -> bool {
+        matches!(self.0.as_slice(), [name] if names.contains(name))
+    }
+
+    pub(super) fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
+        let (first, rest) = self.0.split_first()?;
+        rest.iter().try_fold(claims.get(first)?, |value, name| {
+            value.as_object()?.get(name)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn brackets() {
+        for (text, names) in [
+            ("[good]", Some(&["good"][..])),
+            ("[a][b][c]", Some(&["a", "b", "c"])),
+            ("[[good]", Some(&["[good"])),
+            ("[good]]", Some(&["good]"])),
+            ("[[x]]", Some(&["[x]"])),
+            ("[https://x.y/z]", Some(&["https://x.y/z"])),
+            ("[a]x[b]", Some(&["a]x[b"])),
+            ("x[bad]", None),
+            ("[bad", None),
+            ("bad]", None),
+            ("", None),
+        ] {
+            let expected = names.map(|n| ClaimPath(n.iter().map(|n| (*n).to_owned()).collect()));
+            assert_eq!(ClaimPath::bracketed(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn lookup() {
+        let claims = json!({"a": {"b": 1, "c.d": 2}, "a.b": 3, "l": [{"x": 4}]});
+        let claims = claims.as_object().unwrap();
+        for (text, value) in [
+            ("a.b", Some(json!(1))),
+            ("[a][b]", Some(json!(1))),
+            ("[a.b]", Some(json!(3))),
+            ("[a][c.d]", Some(json!(2))),
+            ("a.c.d", None),
+            ("l.x", None),
+            ("nope", None),
+            ("a.b.c", None),
+        ] {
+            let path = ClaimPath::dotted(text).unwrap();
+            assert_eq!(path.find(claims), value.as_ref(), "{text}");
+        }
+        assert_eq!(ClaimPath::dotted(""), None);
+        assert_eq!(ClaimPath::dotted("a..b"), None);
+    }
+}

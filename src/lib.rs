@@ -1,0 +1,45 @@
+//! Portcullis: JWT authentication and authorization for Envoy, by Istio's rules, in one Wasm plugin.
+//!
+//! The core is [`evaluate`], a pure function that knows nothing of Envoy:
+//!
+//! ```
+//! use portcullis::{KeyStore, Node, Outcome, Policy, Request, evaluate};
+//!
+//! let configuration = br#"{"authorizationPolicies": [{
+//!     "rules": [{"to": [{"operation": {"paths": ["/healthz"]}}]}]
+//! }]}"#;
+//! let policy = Policy::load(configuration, &Node::default())?;
+//! let keys = KeyStore::new(&policy);
+//! let request = |path: &str| Request::new(vec![(":path".into(), path.into())]);
+//! let now = 1_700_000_000;
+//!
+//! assert!(matches!(evaluate(&policy, &keys, &request("/healthz"), now), Outcome::Forward(_)));
+//! assert!(matches!(evaluate(&policy, &keys, &request("/"), now), Outcome::Refuse(_)));
+//! # Ok::<(), portcullis::Mistakes>(())
+//! ```
+//!
+//! The shell around it is the module `filter`, the only place that names `proxy_wasm`.
+
+mod authn;
+mod authz;
+mod config;
+mod evaluate;
+mod filter;
+mod istio;
+mod json;
+mod jwks;
+mod jwt;
+mod matcher;
+mod outcome;
+mod policy;
+mod reply;
+mod request;
+
+pub use self::config::reader::{Mistake, Mistakes};
+pub use self::evaluate::evaluate;
+pub use self::filter::start;
+pub use self::jwks::{Fetch, FetchError, KeySetId, KeyStore};
+pub use self::outcome::{Change, Changes, Outcome, Reason, Refusal};
+pub use self::policy::{Node, Policy};
+pub use self::reply::{Reply, reply};
+pub use self::request::Request;

@@ -1,0 +1,121 @@
+//! How Istio's policies compare strings.
+//!
+//! `value` is the whole string, `value*` a prefix, `*value` a suffix, `*` presence. A `*` anywhere
+//! else is itself (pilot/pkg/security/authz/matcher).
+
+/// A compiled pattern.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum StringMatch {
+    Exact(String),
+    /// `*` where it means "not empty": Istio writes it as the regular expression `.+`, in which
+    /// `.` is no line feed.
+    NotEmpty,
+    Prefix(String),
+    /// `*` where it means "there", empty or not.
+    Present,
+    Suffix(String),
+}
+
+impl StringMatch {
+    /// A pattern for claims, principals and paths, where `*` wants at least one character.
+    pub(crate) fn text(pattern: &str) -> Self {
+        Self::parse(pattern, Self::NotEmpty)
+    }
+
+    /// A pattern for headers, hosts and methods, where `*` takes an empty value, too.
+    pub(crate) fn header(pattern: &str) -> Self {
+        Self::parse(pattern, Self::Present)
+    }
+
+    /// A pattern for hosts. It is matched with [`Self::matches_ignoring_case`].
+    pub(crate) fn host(pattern: &str) -> Self {
+        Self::header(&pattern.to_ascii_lowercase())
+    }
+
+    fn parse(pattern: &str, star: Self) -> Self {
+        if pattern == "*" {
+            star
+        } else if let Some(prefix) = pattern.strip_suffix('*') {
+            Self::Prefix(prefix.to_owned())
+        } else if let Some(suffix) = pattern.strip_prefix('*') {
+            Self::Suffix(suffix.to_owned())
+        } else {
+            Self::Exact(pattern.to_owned())
+        }
+    }
+
+    pub(crate) fn matches(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Exact(exact) => value == exact.as_bytes(),
+            Self::NotEmpty => !value.is_empty() && !value.contains(&b'\n'),
+            Self::Prefix(prefix) => value.starts_with(prefix.as_bytes()),
+            Self::Present => true,
+            Self::Suffix(suffix) => value.ends_with(suffix.as_bytes()),
+        }
+    }
+
+    pub(crate) fn matches_ignoring_case(&self, value: &[u8]) -> bool {
+        self.matches(&value.to_ascii_lowercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        for (pattern, value, text, header) in [
+            ("abc", "abc", true, true),
+            ("abc", "ABC", false, false),
+            ("abc", "abcd", false, false),
+            ("abc*", "abc", true, true),
+            ("abc*", "abcd", true, true),
+            ("abc*", "xabc", false, false),
+            ("*abc", "abc", true, true),
+            ("*abc", "xabc", true, true),
+            ("*abc", "abcx", false, false),
+            ("a*c", "abc", false, false),
+            ("a*c", "a*c", true, true),
+            ("**", "*x", true, true),
+            ("**", "x", false, false),
+            ("*", "x", true, true),
+            ("*", "", false, true),
+            ("*", "a\nb", false, true),
+            ("", "", true, true),
+        ] {
+            assert_eq!(
+                StringMatch::text(pattern).matches(value.as_bytes()),
+                text,
+                "text {pattern:?} {value:?}"
+            );
+            assert_eq!(
+                StringMatch::header(pattern).matches(value.as_bytes()),
+                header,
+                "header {pattern:?} {value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn hosts_have_no_case() {
+        for (pattern, host, expected) in [
+            ("Example.com", "eXAMPLE.com", true),
+            ("*.Example.com", "A.example.COM", true),
+            ("example.com", "example.com:8080", false),
+            ("example.com:*", "Example.com:8080", true),
+        ] {
+            assert_eq!(
+                StringMatch::host(pattern).matches_ignoring_case(host.as_bytes()),
+                expected,
+                "{pattern} {host}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_are_bytes() {
+        assert!(StringMatch::text("*").matches(b"\xff"));
+        assert!(StringMatch::text("a*").matches(b"a\xff"));
+    }
+}

@@ -1,0 +1,181 @@
+//! What comes of a request.
+
+use crate::jwks::KeySetId;
+
+/// The answer of [`crate::evaluate`].
+#[derive(Debug)]
+pub enum Outcome {
+    /// The request goes on to the upstream, changed like this.
+    Forward(Changes),
+    /// The request is answered here.
+    Refuse(Refusal),
+    /// These key sets are needed first; evaluate again when each was fetched or couldn't be.
+    Await(Vec<KeySetId>),
+}
+
+/// A change of the request's header.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// A line behind those that are there.
+    Append(String, Vec<u8>),
+    /// No line with this name.
+    Remove(String),
+    /// One line with this name, instead of all that are there.
+    Set(String, Vec<u8>),
+}
+
+/// Changes of the request's header, in order.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Changes(pub(crate) Vec<Change>);
+
+impl Changes {
+    /// The changes, in the order in which they are made.
+    pub fn iter(&self) -> impl Iterator<Item = &Change> {
+        self.0.iter()
+    }
+
+    /// Makes the changes to a list of headers, as a proxy would.
+    pub fn apply(&self, headers: &mut Vec<(String, Vec<u8>)>) {
+        for change in &self.0 {
+            match change {
+                Change::Append(name, value) => headers.push((name.clone(), value.clone())),
+                Change::Remove(name) => headers.retain(|(header, _)| header != name),
+                Change::Set(name, value) => {
+                    let place = headers.iter().position(|(header, _)| header == name);
+                    headers.retain(|(header, _)| header != name);
+                    let place = place.unwrap_or(headers.len()).min(headers.len());
+                    headers.insert(place, (name.clone(), value.clone()));
+                }
+            }
+        }
+    }
+}
+
+/// Why a request was refused, and by what.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// The policy rule that decided, in Istio's form: `ns[foo]-policy[name]-rule[0]`.
+    pub policy: Option<String>,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            policy: None,
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($( $(#[$meta:meta])* $name:ident = $status:literal $code:literal $text:literal, )*) => {
+        /// Every reason for which a request can be refused.
+        ///
+        /// Texts are Envoy's where Envoy has one (its `jwt_authn` status strings and the body of
+        /// `rbac`), because that is what Istio's users see today.
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        pub enum Reason {
+            $( $(#[$meta])* #[doc = concat!("`", $code, "`, ", $status, ": ", $text)] $name, )*
+        }
+
+        impl Reason {
+            /// All of them.
+            pub const ALL: &[Self] = &[$( Self::$name ),*];
+
+            /// The stable name, for logs and metrics.
+            #[must_use]
+            pub fn code(self) -> &'static str {
+                match self { $( Self::$name => $code, )* }
+            }
+
+            /// The HTTP status of the answer.
+            #[must_use]
+            pub fn status(self) -> u16 {
+                match self { $( Self::$name => $status, )* }
+            }
+
+            /// The body of the answer.
+            #[must_use]
+            pub fn text(self) -> &'static str {
+                match self { $( Self::$name => $text, )* }
+            }
+        }
+    };
+}
+
+reasons! {
+    AlgorithmMissing = 401 "jwt_algorithm_missing" "Jwt header [alg] field is required and must be a string",
+    AlgorithmUnsupported = 401 "jwt_algorithm_unsupported" "Jwt header [alg] is not supported",
+    AudienceNotAString = 401 "jwt_audience_type" "Jwt payload [aud] field is not a string or string list",
+    AudienceNotAllowed = 403 "jwt_audience_not_allowed" "Audiences in Jwt are not allowed",
+    CriticalHeader = 401 "jwt_critical_header" "Jwt header [crit] is not supported",
+    ExpirationNotANumber = 401 "jwt_exp_type" "Jwt payload [exp] field is not an integer",
+    ExpirationOutOfRange = 401 "jwt_exp_range" "Jwt payload [exp] field is not a positive 64 bit integer",
+    Expired = 401 "jwt_expired" "Jwt is expired",
+    HeaderEncoding = 401 "jwt_header_encoding" "Jwt header is an invalid Base64url encoded",
+    HeaderSyntax = 401 "jwt_header_syntax" "Jwt header is an invalid JSON",
+    IdNotAString = 401 "jwt_jti_type" "Jwt payload [jti] field is not a string",
+    IssuedAtNotANumber = 401 "jwt_iat_type" "Jwt payload [iat] field is not an integer",
+    IssuedAtOutOfRange = 401 "jwt_iat_range" "Jwt payload [iat] field is not a positive 64 bit integer",
+    IssuerNotAString = 401 "jwt_iss_type" "Jwt payload [iss] field is not a string",
+    IssuerUnknown = 401 "jwt_issuer_unknown" "Jwt issuer is not configured",
+    KeyIdNotAString = 401 "jwt_kid_type" "Jwt header [kid] field is not a string",
+    KeyNotFound = 401 "jwt_key_not_found" "Jwks doesn't have key to match kid or alg from Jwt",
+    KeysUnavailable = 401 "jwks_unavailable" "Jwks remote fetch is failed",
+    Malformed = 401 "jwt_malformed" "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections",
+    NotBeforeNotANumber = 401 "jwt_nbf_type" "Jwt payload [nbf] field is not an integer",
+    NotBeforeOutOfRange = 401 "jwt_nbf_range" "Jwt payload [nbf] field is not a positive 64 bit integer",
+    NotYetValid = 401 "jwt_not_yet_valid" "Jwt not yet valid",
+    PayloadEncoding = 401 "jwt_payload_encoding" "Jwt payload is an invalid Base64url encoded",
+    PayloadSyntax = 401 "jwt_payload_syntax" "Jwt payload is an invalid JSON",
+    PolicyDenied = 403 "policy_denied" "RBAC: access denied",
+    PolicyNoneAllows = 403 "policy_none_allows" "RBAC: access denied",
+    ProxyUnconfigured = 503 "proxy_unconfigured" "Portcullis has no valid configuration",
+    ProxyUnreadable = 503 "proxy_unreadable" "Portcullis could not read the request",
+    SignatureEncoding = 401 "jwt_signature_encoding" "Jwt signature is an invalid Base64url encoded",
+    SignatureInvalid = 401 "jwt_signature_invalid" "Jwt verification fails",
+    SubjectNotAString = 401 "jwt_sub_type" "Jwt payload [sub] field is not a string",
+    TokenTooLarge = 401 "jwt_too_large" "Jwt is too large",
+    UnencodedPayload = 401 "jwt_unencoded_payload" "Jwt header [b64] is not supported",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_snake_case() {
+        let mut codes: Vec<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+        for code in &codes {
+            assert!(
+                code.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
+                "{code}"
+            );
+        }
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Reason::ALL.len());
+    }
+
+    #[test]
+    fn changes_are_made_in_order() {
+        let mut headers: Vec<(String, Vec<u8>)> = [("a", "1"), ("b", "2"), ("a", "3")]
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec()))
+            .collect();
+        Changes(vec![
+            Change::Set("a".into(), b"x".to_vec()),
+            Change::Remove("b".into()),
+            Change::Append("b".into(), b"y".to_vec()),
+            Change::Set("c".into(), b"z".to_vec()),
+        ])
+        .apply(&mut headers);
+        let got: Vec<_> = headers
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_slice()))
+            .collect();
+        assert_eq!(got, [("a", &b"x"[..]), ("b", b"y"), ("c", b"z")]);
+    }
+}

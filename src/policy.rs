@@ -1,0 +1,217 @@
+//! A configuration, compiled: nothing is left to interpret when a request comes.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::authn::{Authentication, Keys, Rule};
+use crate::authz::{self, PolicySet};
+use crate::config::authorization::Action;
+use crate::config::reader::{Input, Mistake, Mistakes, Read as _, Report};
+use crate::config::{self, AuthorizationRules, Config, JwtRule};
+use crate::istio::{Here, Kind};
+use crate::jwks::{ClusterMap, KeySetId, KeySetSource};
+
+/// How long Istio's proxies keep a fetched key set.
+const DEFAULT_CACHE_DURATION: Duration = Duration::from_secs(300);
+/// How long Istio's proxies wait for a key set.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What Envoy's node metadata tells of the workload; the configuration's `workload` comes first.
+#[derive(Clone, Debug, Default)]
+pub struct Node {
+    /// `NAMESPACE`
+    pub namespace: Option<String>,
+    /// `LABELS`
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
+/// The rules of one configuration, compiled.
+#[derive(Debug)]
+pub struct Policy {
+    pub(crate) authentication: Authentication,
+    pub(crate) authorization: PolicySet,
+    pub(crate) realm: Option<String>,
+    key_sets: Vec<Rc<KeySetSource>>,
+    summary: String,
+    warnings: Vec<String>,
+}
+
+impl Policy {
+    /// Reads and compiles a plugin configuration: JSON, or a serialised `google.protobuf.Struct`.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, all at once.
+    pub fn load(configuration: &[u8], node: &Node) -> Result<Self, Mistakes> {
+        let document = config::parse(configuration)?;
+        let report = Report::default();
+        let config = Config::read(&Input::root(&document, &report));
+        let warnings = report.into_result()?;
+        let Some(config) = config else {
+            return Err(Mistakes(Vec::new()));
+        };
+        Compiler::new(&config, node).compile(config, warnings)
+    }
+
+    /// What is allowed but worth a word, each with its path.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// What applies to whom, in a sentence for the log.
+    #[must_use]
+    pub fn summary(&self) -> &str {
+        &self.summary
+    }
+
+    pub(crate) fn key_set_uri(&self, id: KeySetId) -> String {
+        let source = self.key_sets.get(id.0);
+        source
+            .map(|source| source.uri.to_string())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn key_sets(&self) -> &[Rc<KeySetSource>] {
+        &self.key_sets
+    }
+}
+
+/// What is put together while resources are gone through.
+struct Compiler {
+    here: Here,
+    clusters: ClusterMap,
+    cache_duration: Duration,
+    clock_skew: Option<u64>,
+    rules: Vec<Rule>,
+    authorization: PolicySet,
+    key_sets: Vec<Rc<KeySetSource>>,
+}
+
+impl Compiler {
+    fn new(config: &Config, node: &Node) -> Self {
+        let jwks = config.jwks.as_ref();
+        let hosts = jwks.into_iter().flat_map(|jwks| &jwks.clusters);
+        let clock_skew = config
+            .defaults
+            .as_ref()
+            .and_then(|defaults| defaults.clock_skew);
+        Self {
+            here: Here::new(config.workload.as_ref(), node),
+            clusters: ClusterMap {
+                default: jwks.and_then(|jwks| jwks.cluster.clone()),
+                hosts: hosts
+                    .map(|entry| (entry.host.clone(), entry.cluster.clone()))
+                    .collect(),
+            },
+            cache_duration: jwks
+                .and_then(|jwks| jwks.cache_duration)
+                .unwrap_or(DEFAULT_CACHE_DURATION),
+            clock_skew: clock_skew.map(|skew| skew.as_secs()),
+            rules: Vec::new(),
+            authorization: PolicySet::default(),
+            key_sets: Vec::new(),
+        }
+    }
+
+    fn compile(mut self, config: Config, warnings: Vec<String>) -> Result<Policy, Mistakes> {
+        let mut mistakes = Vec::new();
+        for rule in config.jwt_rules {
+            self.add_rule(rule);
+        }
+        let ours = self.here.namespace.clone().unwrap_or_default();
+        for (index, policy) in config.authorization_policies.into_iter().enumerate() {
+            let name = policy.name.unwrap_or_else(|| index.to_string());
+            self.add_policy(
+                &ours,
+                &name,
+                policy.action.unwrap_or_default(),
+                policy.rules,
+            );
+        }
+        for resource in config.resources {
+            match resource.applies(&self.here) {
+                Ok(false) => {}
+                Ok(true) => match resource.kind {
+                    Kind::AuthorizationPolicy { action, rules } => {
+                        let namespace = resource.namespace.as_ref().unwrap_or(&ours);
+                        self.add_policy(namespace, &resource.name, action, rules);
+                    }
+                    Kind::RequestAuthentication(rules) => {
+                        rules.into_iter().for_each(|rule| self.add_rule(rule));
+                    }
+                },
+                Err(message) => mistakes.push(Mistake {
+                    path: resource.path,
+                    message: message.to_owned(),
+                }),
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(Mistakes(mistakes));
+        }
+        let summary = format!(
+            "{} JWT rules, {} DENY and {} ALLOW policies apply to workload `{}` in namespace `{}`",
+            self.rules.len(),
+            self.authorization.deny.len(),
+            self.authorization.allow.len(),
+            config
+                .workload
+                .and_then(|workload| workload.name)
+                .unwrap_or_default(),
+            ours,
+        );
+        Ok(Policy {
+            summary,
+            authentication: Authentication::new(self.rules),
+            authorization: self.authorization,
+            realm: config
+                .errors
+                .and_then(|errors| errors.realm)
+                .map(|realm| realm.0),
+            key_sets: self.key_sets,
+            warnings,
+        })
+    }
+
+    fn add_rule(&mut self, mut rule: JwtRule) {
+        let keys = match (rule.jwks.take(), rule.jwks_uri.take()) {
+            (Some(inline), _) => Keys::Inline(inline.0),
+            (None, Some(uri)) => Keys::Remote(self.key_set(KeySetSource {
+                cluster: self.clusters.cluster(&uri),
+                uri,
+                timeout: rule.timeout.unwrap_or(DEFAULT_TIMEOUT),
+                cache_duration: self.cache_duration,
+            })),
+            (None, None) => Keys::Nowhere,
+        };
+        self.rules.push(Rule::new(rule, keys, self.clock_skew));
+    }
+
+    /// Rules with the same source share what is fetched.
+    fn key_set(&mut self, source: KeySetSource) -> KeySetId {
+        let known = self.key_sets.iter().position(|other| **other == source);
+        KeySetId(known.unwrap_or_else(|| {
+            self.key_sets.push(Rc::new(source));
+            self.key_sets.len() - 1
+        }))
+    }
+
+    fn add_policy(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        action: Action,
+        rules: Vec<AuthorizationRules>,
+    ) {
+        let policies = match action {
+            Action::Allow => &mut self.authorization.allow,
+            Action::Deny => &mut self.authorization.deny,
+        };
+        policies.push(authz::Policy {
+            name: format!("ns[{namespace}]-policy[{name}]"),
+            rules: rules.into_iter().map(|rule| rule.0).collect(),
+        });
+    }
+}
