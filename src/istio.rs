@@ -297,26 +297,28 @@ impl Resource {
     /// What has to be known of the workload to tell. To leave the resource out could open what it
     /// closes, so this is a mistake in the configuration.
     pub(crate) fn applies(&self, here: &Here) -> Result<bool, &'static str> {
+        let in_root = self.namespace.as_ref() == Some(&here.root_namespace);
+        let for_gateways = !self.attachment.gateways.is_empty();
         let same_namespace = match (&self.namespace, &here.namespace) {
             (None, _) => true,
             (Some(own), Some(ours)) => own == ours,
-            (Some(own), None) if *own == here.root_namespace && self.for_all_namespaces() => false,
+            (Some(_), None) if in_root && !for_gateways => false,
             (Some(_), None) => {
                 return Err("it can't be told whether this resource applies: \
                             write `workload.namespace`");
             }
         };
-        if !self.attachment.gateways.is_empty() {
+        // A reference is to a Gateway of the same namespace, even from the root namespace.
+        if !same_namespace && (!in_root || for_gateways) {
+            return Ok(false);
+        }
+        if for_gateways {
             let Some(gateway) = &here.gateway else {
                 return Err("it can't be told whether this resource applies: \
                             write `workload.gateway` or `workload.labels`");
             };
             let named = |ours| self.attachment.gateways.contains(ours);
-            return Ok(same_namespace && gateway.as_ref().is_some_and(named));
-        }
-        let in_root = self.namespace.as_ref() == Some(&here.root_namespace);
-        if !same_namespace && !in_root {
-            return Ok(false);
+            return Ok(gateway.as_ref().is_some_and(named));
         }
         match &self.attachment.selector {
             Some(_) if here.waypoint => Ok(false),
@@ -331,10 +333,5 @@ impl Resource {
             }
             _ => Ok(true),
         }
-    }
-
-    /// Whether a root namespace makes the resource apply beyond it.
-    fn for_all_namespaces(&self) -> bool {
-        self.attachment.gateways.is_empty()
     }
 }

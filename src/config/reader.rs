@@ -238,8 +238,8 @@ impl<'a> Object<'a> {
 
     /// Reports every member that is none of `fields` and `beyond`, the fields that Istio doesn't
     /// have, and every one of `not_yet`: to skip what this version can't decide would open what it
-    /// closes.
-    pub(crate) fn deny_unknown(&self, fields: &[&str], beyond: &[&str], not_yet: &[&str]) {
+    /// closes. Tells whether there was none to report.
+    pub(crate) fn deny_unknown(&self, fields: &[&str], beyond: &[&str], not_yet: &[&str]) -> bool {
         let beyond = match self.input.dialect {
             Dialect::Short => beyond,
             Dialect::Istio => &[],
@@ -248,10 +248,12 @@ impl<'a> Object<'a> {
         let is_one = |field: &&str, name: &str| {
             camel_case(field) == name || self.input.dialect == Dialect::Istio && *field == name
         };
+        let mut all_known = true;
         for (name, value) in self.members {
             if known().any(|field| is_one(field, name)) {
                 continue;
             }
+            all_known = false;
             let member = self.input.child(Step::Member(name), value);
             if not_yet.iter().any(|field| is_one(field, name)) {
                 member.mistake(
@@ -265,6 +267,7 @@ impl<'a> Object<'a> {
                 ));
             }
         }
+        all_known
     }
 }
 
@@ -426,7 +429,7 @@ macro_rules! record {
         impl $crate::config::reader::Read for $name {
             fn read(input: &$crate::config::reader::Input<'_>) -> Option<Self> {
                 let object = input.object()?;
-                object.deny_unknown(
+                let all_known = object.deny_unknown(
                     &[$( stringify!($field), )* $( $( stringify!($unread), )* )?],
                     &[$( $( stringify!($beyond), )* )?],
                     &[$( $( stringify!($not_yet), )* )?],
@@ -437,6 +440,10 @@ macro_rules! record {
                     $( $field: $field?, )*
                     $( $( $beyond: $beyond?, )* )?
                 };
+                // What can't be read may be just what a check would miss.
+                if !all_known {
+                    return None;
+                }
                 $( $check(&record, input); )?
                 Some(record)
             }

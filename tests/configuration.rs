@@ -1,0 +1,557 @@
+//! Wrong configurations: each is refused whole, with every mistake, its path, and what to write.
+
+use portcullis::{Node, Policy};
+use serde_json::{Value, json};
+
+const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519",
+    "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+fn mistakes(configuration: &Value) -> Vec<String> {
+    mistakes_at(configuration, &Node::default())
+}
+
+fn mistakes_at(configuration: &Value, node: &Node) -> Vec<String> {
+    match Policy::load(configuration.to_string().as_bytes(), node) {
+        Ok(_) => Vec::new(),
+        Err(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn resource(kind: &str, namespace: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "security.istio.io/v1",
+        "kind": kind,
+        "metadata": {"name": "r", "namespace": namespace},
+        "spec": spec,
+    })
+}
+
+/// A configuration with one rule, which these members complete.
+fn rule(members: &Value) -> Value {
+    let mut rule = json!({"issuer": "i", "jwks": KEYS});
+    let (Value::Object(rule_members), Value::Object(members)) = (&mut rule, members) else {
+        panic!("an object of members");
+    };
+    rule_members.extend(members.clone());
+    rule_members.retain(|_, value| !value.is_null());
+    json!({"jwtRules": [rule]})
+}
+
+fn policy_rule(rule: &Value) -> Value {
+    json!({"authorizationPolicies": [{"rules": [rule]}]})
+}
+
+#[test]
+fn every_mistake_is_listed_at_once() {
+    let configuration = json!({
+        "resources": [
+            resource("RequestAuthentication", "foo", &json!({"jwtRules": [
+                {"issuer": "a", "jwksUri": "ftp://x", "audience": "b"},
+                {"jwks": "nope"},
+            ]})),
+            {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}},
+            resource("AuthorizationPolicy", "foo", &json!({"action": "FORBID", "rules": [
+                {"to": [{"operation": {"paths": ["/ok", ""], "ports": ["80"]}}]},
+                {"when": [{"key": "request.auth.claim[x]", "values": ["y"]}]},
+            ]})),
+        ],
+        "jwks": {"cacheDuration": "soon"},
+        "colour": "red",
+    });
+    assert_eq!(
+        mistakes(&configuration),
+        [
+            "colour: unknown field; the fields here are `resources`, `jwtRules`, \
+             `authorizationPolicies`, `workload`, `jwks`, `defaults`, `errors`",
+            "resources[0].spec.jwtRules[0].audience: unknown field; the fields here are `issuer`, \
+             `audiences`, `jwksUri`, `jwks`, `fromHeaders`, `fromParams`, `fromCookies`, \
+             `outputPayloadToHeader`, `forwardOriginalToken`, `outputClaimToHeaders`, `timeout`, \
+             `spaceDelimitedClaims`",
+            "resources[0].spec.jwtRules[0].jwksUri: not an absolute URI: it must start with \
+             https:// or http://",
+            "resources[0].spec.jwtRules[1].jwks: not JSON: expected ident at line 1 column 2",
+            "resources[1]: `Service` of `v1` is not supported by this version of Portcullis: \
+             write a RequestAuthentication or AuthorizationPolicy of security.istio.io/v1, and \
+             leave other kinds out",
+            "resources[2].spec.action: unknown action: write ALLOW or DENY",
+            "resources[2].spec.rules[0].to[0].operation.ports: not supported by this version of \
+             Portcullis: remove the resource or rule",
+            "resources[2].spec.rules[0].to[0].operation.paths[1]: an empty value can't match \
+             anything: remove it",
+            "resources[2].spec.rules[1].when[0].key: unknown attribute: write \
+             `request.auth.claims[...]`, `request.headers[...]`, `request.auth.principal`, \
+             `request.auth.audiences` or `request.auth.presenter`",
+            "jwks.cacheDuration: not a duration; write for example \"5s\", \"1m30s\" or \"500ms\"",
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_configuration() {
+    for (text, expected) in [
+        ("", "the plugin configuration is empty"),
+        (
+            "{",
+            "the plugin configuration is not JSON: EOF while parsing an object at line 1 column 1",
+        ),
+        ("[]", "expected an object, found a list"),
+        (
+            "{}",
+            "nothing to do: write at least one of `resources`, `jwtRules`, `authorizationPolicies`",
+        ),
+    ] {
+        let error = Policy::load(text.as_bytes(), &Node::default()).unwrap_err();
+        assert_eq!(error.to_string(), expected, "{text}");
+    }
+}
+
+#[test]
+fn jwt_rules() {
+    for (members, expected) in [
+        (json!({}), None),
+        (
+            json!({"issuer": null}),
+            Some(
+                "jwtRules[0]: write `issuer` or `jwksUri`: without either every token would be taken",
+            ),
+        ),
+        (
+            json!({"issuer": "", "jwks": null}),
+            Some(
+                "jwtRules[0]: write `issuer` or `jwksUri`: without either every token would be taken",
+            ),
+        ),
+        (
+            json!({"issuer": null, "jwks": null, "jwksUri": "http://a"}),
+            None,
+        ),
+        (json!({"jwks": null}), None),
+        (
+            json!({"jwksUri": "http://a"}),
+            Some("jwtRules[0]: write only one of `jwks` and `jwksUri`"),
+        ),
+        (
+            json!({"jwks": {"keys": []}}),
+            Some("jwtRules[0].jwks: the key set is empty"),
+        ),
+        (
+            json!({"jwks": "{\"keys\":{}}"}),
+            Some("jwtRules[0].jwks: no key set: write {\"keys\": [...]}"),
+        ),
+        (
+            json!({"jwks": {"keys": [{"kty": "oct", "k": "AA"}]}}),
+            Some(
+                "jwtRules[0].jwks: no usable key: key 0 is left out: its [kty] and [crv] are not supported",
+            ),
+        ),
+        (
+            json!({"jwks": 1}),
+            Some("jwtRules[0].jwks: expected a string, found a number"),
+        ),
+        (
+            json!({"audiences": [""]}),
+            Some("jwtRules[0].audiences[0]: an empty value can't match anything: remove it"),
+        ),
+        (
+            json!({"fromHeaders": [{"name": ""}]}),
+            Some(
+                "jwtRules[0].fromHeaders[0].name: not a header name: write letters, digits and `-`",
+            ),
+        ),
+        (
+            json!({"fromHeaders": [{"prefix": "x"}]}),
+            Some("jwtRules[0].fromHeaders[0]: `name` is missing"),
+        ),
+        (
+            json!({"fromHeaders": ["x-jwt", {"name": "X-Other", "prefix": "T "}]}),
+            None,
+        ),
+        (
+            json!({"fromCookies": ["a", ""]}),
+            Some("jwtRules[0].fromCookies[1]: an empty value can't match anything: remove it"),
+        ),
+        (
+            json!({"outputPayloadToHeader": "x y"}),
+            Some(
+                "jwtRules[0].outputPayloadToHeader: not a header name: write letters, digits, `-` and `_`",
+            ),
+        ),
+        (
+            json!({"outputPayloadToHeader": "Host"}),
+            Some(
+                "jwtRules[0].outputPayloadToHeader: `host` steers the proxy itself and can't be written from a token: choose another header",
+            ),
+        ),
+        (
+            json!({"outputClaimToHeaders": [{"header": "x", "claim": "a..b"}]}),
+            Some(
+                "jwtRules[0].outputClaimToHeaders[0].claim: not a claim: write `name`, `outer.inner` or `[na.me][inner]`",
+            ),
+        ),
+        (
+            json!({"outputClaimToHeaders": [{"header": "x"}]}),
+            Some("jwtRules[0].outputClaimToHeaders[0]: `claim` is missing"),
+        ),
+        (
+            json!({"timeout": "0s"}),
+            Some("jwtRules[0]: a `timeout` of zero would wait for ever: write at least \"1ms\""),
+        ),
+        (
+            json!({"timeout": 5}),
+            Some("jwtRules[0].timeout: expected a string, found a number"),
+        ),
+        (json!({"clockSkew": "0s"}), None),
+        (
+            json!({"forwardOriginalToken": "yes"}),
+            Some("jwtRules[0].forwardOriginalToken: expected true or false, found a string"),
+        ),
+    ] {
+        let expected: Vec<&str> = expected.into_iter().collect();
+        assert_eq!(mistakes(&rule(&members)), expected, "{members}");
+    }
+}
+
+#[test]
+fn authorization_rules() {
+    let unsupported = "not supported by this version of Portcullis";
+    for (rule, expected) in [
+        (json!({}), None),
+        (json!({"from": []}), Some("from` must not be empty")),
+        (json!({"to": []}), Some("to` must not be empty")),
+        (json!({"from": [{}]}), Some("from[0]: `source` is missing")),
+        (
+            json!({"from": [{"source": {}}]}),
+            Some("`source` must not be empty"),
+        ),
+        (
+            json!({"to": [{"operation": {"hosts": []}}]}),
+            Some("`operation` must not be empty"),
+        ),
+        (
+            json!({"from": [{"source": {"requestPrincipals": ["a", ""]}}]}),
+            Some("requestPrincipals[1]: an empty value"),
+        ),
+        (
+            json!({"from": [{"source": {"principals": ["a"]}}]}),
+            Some(unsupported),
+        ),
+        (
+            json!({"from": [{"source": {"notIpBlocks": ["a"]}}]}),
+            Some(unsupported),
+        ),
+        (
+            json!({"from": [{"source": {"not_request_principals": ["*"]}}]}),
+            Some("unknown field"),
+        ),
+        (
+            json!({"to": [{"operation": {"paths": ["/a/{*}"]}}]}),
+            Some("path templates are not supported"),
+        ),
+        (
+            json!({"to": [{"operation": {"methods": "GET"}}]}),
+            Some("expected a list, found a string"),
+        ),
+        (
+            json!({"when": [{"values": ["x"]}]}),
+            Some("`key` is missing"),
+        ),
+        (
+            json!({"when": [{"key": "", "values": ["x"]}]}),
+            Some("an empty key"),
+        ),
+        (
+            json!({"when": [{"key": "request.headers[x-a]"}]}),
+            Some("at least one of `values` and `notValues`"),
+        ),
+        (
+            json!({"when": [{"key": "request.headers[x-a]", "values": [""]}]}),
+            Some("an empty value"),
+        ),
+        (
+            json!({"when": [{"key": "request.headers[x a]", "values": ["b"]}]}),
+            Some("write the header in brackets"),
+        ),
+        (
+            json!({"when": [{"key": "request.headers.x", "values": ["b"]}]}),
+            Some("write the header in brackets"),
+        ),
+        (
+            json!({"when": [{"key": "request.auth.claims.x", "values": ["b"]}]}),
+            Some("write the claim in brackets"),
+        ),
+        (
+            json!({"when": [{"key": "source.ip", "values": ["b"]}]}),
+            Some("this attribute is not supported"),
+        ),
+        (
+            json!({"when": [{"key": "destination.labels[a]", "values": ["b"]}]}),
+            Some("replaced by the resource's `selector`"),
+        ),
+        (
+            json!({"when": [{"key": "request.headers[:authority]", "values": ["b"], "notValues": ["c"]}]}),
+            None,
+        ),
+    ] {
+        let found = mistakes(&policy_rule(&rule));
+        match expected {
+            None => assert!(found.is_empty(), "{rule}: {found:?}"),
+            Some(expected) => {
+                assert_eq!(found.len(), 1, "{rule}: {found:?}");
+                assert!(
+                    found[0].starts_with("authorizationPolicies[0].rules[0]"),
+                    "{found:?}"
+                );
+                assert!(found[0].contains(expected), "{rule}: {found:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn actions() {
+    for (policy, expected) in [
+        (json!({}), None),
+        (json!({"action": "ALLOW"}), None),
+        (json!({"action": "DENY", "rules": [{}]}), None),
+        (json!({"action": "DENY"}), Some("DENY without `rules`")),
+        (
+            json!({"action": "deny", "rules": [{}]}),
+            Some("unknown action"),
+        ),
+        (
+            json!({"action": "AUDIT", "rules": [{}]}),
+            Some("AUDIT is not supported by this version"),
+        ),
+        (
+            json!({"action": "CUSTOM", "rules": [{}]}),
+            Some("CUSTOM is not supported by this version"),
+        ),
+    ] {
+        let short = mistakes(&json!({"authorizationPolicies": [policy]}));
+        let whole = mistakes(&json!({
+            "resources": [resource("AuthorizationPolicy", "foo", &policy)],
+            "workload": {"namespace": "foo"},
+        }));
+        for found in [short, whole] {
+            assert_eq!(
+                found.len(),
+                usize::from(expected.is_some()),
+                "{policy}: {found:?}"
+            );
+            assert!(
+                found
+                    .iter()
+                    .all(|m| m.contains(expected.unwrap_or_default())),
+                "{found:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn resources_are_strict_in_spec_and_lenient_around_it() {
+    let mut resource = resource(
+        "AuthorizationPolicy",
+        "foo",
+        &json!({"rules": [{"from": [{"source": {"request_principals": ["*"]}}]}]}),
+    );
+    resource["metadata"]["uid"] = json!("1-2-3");
+    resource["metadata"]["annotations"] = json!({"a": "b", "istio.io/dry-run": "false"});
+    resource["status"] = json!({"conditions": [1, 2]});
+    let configuration =
+        |resource: &Value| json!({"resources": [resource], "workload": {"namespace": "foo"}});
+    assert_eq!(mistakes(&configuration(&resource)), [""; 0]);
+
+    resource["metadata"]["annotations"]["istio.io/dry-run"] = json!("true");
+    assert_eq!(
+        mistakes(&configuration(&resource)),
+        ["resources[0]: dry run is not supported by this version of Portcullis"]
+    );
+    resource["metadata"]["annotations"] = json!({});
+    resource["spec"]["rulez"] = json!([]);
+    assert_eq!(
+        mistakes(&configuration(&resource)),
+        [
+            "resources[0].spec.rulez: unknown field; the fields here are `selector`, `targetRef`, \
+          `targetRefs`, `action`, `rules`"
+        ]
+    );
+    resource.as_object_mut().unwrap().remove("spec");
+    assert_eq!(mistakes(&configuration(&resource)), [""; 0]);
+}
+
+#[test]
+fn a_resource_that_can_not_be_placed_is_a_mistake() {
+    let nowhere = Node::default();
+    let here = Node {
+        namespace: Some("foo".to_owned()),
+        labels: Some([("app".to_owned(), "x".to_owned())].into()),
+    };
+    let unknown_namespace =
+        "resources[0]: it can't be told whether this resource applies: write `workload.namespace`";
+    let unknown_labels =
+        "resources[0]: it can't be told whether the selector matches: write `workload.labels`";
+    let unknown_gateway = "resources[0]: it can't be told whether this resource applies: \
+                           write `workload.gateway` or `workload.labels`";
+    let selector = json!({"selector": {"matchLabels": {"app": "x"}}});
+    let gateway = json!({"targetRefs": [
+        {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g"}
+    ]});
+    for (namespace, spec, workload, expected) in [
+        ("foo", json!({}), json!({}), Some(unknown_namespace)),
+        ("istio-system", json!({}), json!({}), None),
+        ("foo", json!({}), json!({"namespace": "bar"}), None),
+        (
+            "istio-system",
+            selector.clone(),
+            json!({}),
+            Some(unknown_labels),
+        ),
+        (
+            "foo",
+            selector.clone(),
+            json!({"namespace": "foo"}),
+            Some(unknown_labels),
+        ),
+        ("foo", selector.clone(), json!({"namespace": "bar"}), None),
+        (
+            "foo",
+            selector.clone(),
+            json!({"namespace": "foo", "labels": {}}),
+            None,
+        ),
+        (
+            "foo",
+            selector.clone(),
+            json!({"namespace": "foo", "waypoint": true}),
+            None,
+        ),
+        (
+            "foo",
+            gateway.clone(),
+            json!({"namespace": "foo"}),
+            Some(unknown_gateway),
+        ),
+        ("foo", gateway.clone(), json!({"namespace": "bar"}), None),
+        (
+            "foo",
+            gateway.clone(),
+            json!({"namespace": "foo", "labels": {}}),
+            None,
+        ),
+        (
+            "foo",
+            gateway.clone(),
+            json!({"namespace": "foo", "gateway": "g"}),
+            None,
+        ),
+        (
+            "istio-system",
+            gateway.clone(),
+            json!({"gateway": "g"}),
+            Some(unknown_namespace),
+        ),
+    ] {
+        let configuration = json!({
+            "resources": [resource("AuthorizationPolicy", namespace, &spec)],
+            "workload": workload,
+        });
+        let expected: Vec<&str> = expected.into_iter().collect();
+        assert_eq!(
+            mistakes_at(&configuration, &nowhere),
+            expected,
+            "{configuration}"
+        );
+        assert_eq!(
+            mistakes_at(&configuration, &here),
+            [""; 0],
+            "{configuration}"
+        );
+    }
+}
+
+#[test]
+fn selectors_and_references() {
+    let gateway = json!({"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g"});
+    let with = |name: &str, value: &str| {
+        let mut changed = gateway.clone();
+        changed[name] = json!(value);
+        changed
+    };
+    for (spec, expected) in [
+        (json!({"targetRef": gateway}), None),
+        (json!({"targetRefs": [gateway]}), None),
+        (
+            json!({"selector": {"matchLabels": {"": "x"}}}),
+            Some("a label without a name"),
+        ),
+        (
+            json!({"selector": {"matchLabels": {"app-*": "x"}}}),
+            Some("without wildcards"),
+        ),
+        (
+            json!({"selector": {"matchLabels": {"a": "b"}}, "targetRefs": [gateway]}),
+            Some("only one of `selector` and `targetRefs`"),
+        ),
+        (
+            json!({"targetRef": with("namespace", "bar")}),
+            Some("`namespace` must not be set"),
+        ),
+        (
+            json!({"targetRef": with("group", "x")}),
+            Some("can't be referred to"),
+        ),
+        (
+            json!({"targetRef": with("name", "")}),
+            Some("`name` must not be empty"),
+        ),
+        (
+            json!({"targetRefs": [{"kind": "Service", "name": "s"}]}),
+            Some("a reference to a Service is not supported"),
+        ),
+    ] {
+        for kind in ["RequestAuthentication", "AuthorizationPolicy"] {
+            let found = mistakes(&json!({
+                "resources": [resource(kind, "foo", &spec)],
+                "workload": {"namespace": "foo", "labels": {}},
+            }));
+            assert_eq!(
+                found.len(),
+                usize::from(expected.is_some()),
+                "{kind} {spec}: {found:?}"
+            );
+            assert!(
+                found
+                    .iter()
+                    .all(|m| m.contains(expected.unwrap_or_default())),
+                "{found:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn warnings_do_not_refuse() {
+    let mut keys: Value = serde_json::from_str(KEYS).unwrap();
+    keys["keys"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"kty": "new"}));
+    let configuration = json!({"jwtRules": [
+        {"issuer": "a"},
+        {"issuer": "b", "jwks": keys},
+    ]});
+    let policy = Policy::load(configuration.to_string().as_bytes(), &Node::default()).unwrap();
+    assert_eq!(
+        policy.warnings(),
+        [
+            "jwtRules[0]: neither `jwks` nor `jwksUri` is written: every token of this issuer \
+             will be refused",
+            "jwtRules[1].jwks: key 1 is left out: its [kty] and [crv] are not supported",
+        ]
+    );
+    assert_eq!(
+        policy.summary(),
+        "2 JWT rules, 0 DENY and 0 ALLOW policies apply to workload `` in namespace ``"
+    );
+}
