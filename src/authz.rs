@@ -43,7 +43,7 @@ pub(crate) struct Condition {
 #[derive(Debug)]
 pub(crate) enum Test {
     Claim(ClaimPath, Vec<StringMatch>),
-    /// Any one line of this header; Envoy from 1.37 on looks at each by itself.
+    /// Any one line of this header; Envoy from 1.38 on looks at each by itself.
     Header(String, Vec<StringMatch>),
     Host(Vec<StringMatch>),
     Path(Vec<StringMatch>),
