@@ -39,7 +39,7 @@ pub use self::config::reader::{Mistake, Mistakes};
 pub use self::evaluate::evaluate;
 pub use self::filter::start;
 pub use self::jwks::{Fetch, FetchError, KeySetId, KeyStore};
-pub use self::outcome::{Change, Changes, Outcome, Reason, Refusal};
+pub use self::outcome::{Change, Changes, Fault, Outcome, Reason, Refusal};
 pub use self::policy::{Node, Policy};
 pub use self::reply::{Reply, reply};
 pub use self::request::Request;

@@ -69,15 +69,26 @@ impl From<Reason> for Refusal {
     }
 }
 
+/// Who is wrong.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fault {
+    /// The request isn't allowed.
+    Policy,
+    /// We can't tell.
+    Proxy,
+    /// The token, or what is known of its issuer's keys.
+    Token,
+}
+
 macro_rules! reasons {
-    ($( $(#[$meta:meta])* $name:ident = $status:literal $code:literal $text:literal, )*) => {
+    ($( $name:ident = $fault:ident $status:literal $code:literal $text:literal, )*) => {
         /// Every reason for which a request can be refused.
         ///
         /// Texts are Envoy's where Envoy has one (its `jwt_authn` status strings and the body of
         /// `rbac`), because that is what Istio's users see today.
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
         pub enum Reason {
-            $( $(#[$meta])* #[doc = concat!("`", $code, "`, ", $status, ": ", $text)] $name, )*
+            $( #[doc = concat!("`", $code, "`, ", $status, ": ", $text)] $name, )*
         }
 
         impl Reason {
@@ -88,6 +99,12 @@ macro_rules! reasons {
             #[must_use]
             pub fn code(self) -> &'static str {
                 match self { $( Self::$name => $code, )* }
+            }
+
+            /// Who is wrong.
+            #[must_use]
+            pub fn fault(self) -> Fault {
+                match self { $( Self::$name => Fault::$fault, )* }
             }
 
             /// The HTTP status of the answer.
@@ -106,39 +123,39 @@ macro_rules! reasons {
 }
 
 reasons! {
-    AlgorithmMissing = 401 "jwt_algorithm_missing" "Jwt header [alg] field is required and must be a string",
-    AlgorithmUnsupported = 401 "jwt_algorithm_unsupported" "Jwt header [alg] is not supported",
-    AudienceNotAString = 401 "jwt_audience_type" "Jwt payload [aud] field is not a string or string list",
-    AudienceNotAllowed = 403 "jwt_audience_not_allowed" "Audiences in Jwt are not allowed",
-    CriticalHeader = 401 "jwt_critical_header" "Jwt header [crit] is not supported",
-    ExpirationNotANumber = 401 "jwt_exp_type" "Jwt payload [exp] field is not an integer",
-    ExpirationOutOfRange = 401 "jwt_exp_range" "Jwt payload [exp] field is not a positive 64 bit integer",
-    Expired = 401 "jwt_expired" "Jwt is expired",
-    HeaderEncoding = 401 "jwt_header_encoding" "Jwt header is an invalid Base64url encoded",
-    HeaderSyntax = 401 "jwt_header_syntax" "Jwt header is an invalid JSON",
-    IdNotAString = 401 "jwt_jti_type" "Jwt payload [jti] field is not a string",
-    IssuedAtNotANumber = 401 "jwt_iat_type" "Jwt payload [iat] field is not an integer",
-    IssuedAtOutOfRange = 401 "jwt_iat_range" "Jwt payload [iat] field is not a positive 64 bit integer",
-    IssuerNotAString = 401 "jwt_iss_type" "Jwt payload [iss] field is not a string",
-    IssuerUnknown = 401 "jwt_issuer_unknown" "Jwt issuer is not configured",
-    KeyIdNotAString = 401 "jwt_kid_type" "Jwt header [kid] field is not a string",
-    KeyNotFound = 401 "jwt_key_not_found" "Jwks doesn't have key to match kid or alg from Jwt",
-    KeysUnavailable = 401 "jwks_unavailable" "Jwks remote fetch is failed",
-    Malformed = 401 "jwt_malformed" "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections",
-    NotBeforeNotANumber = 401 "jwt_nbf_type" "Jwt payload [nbf] field is not an integer",
-    NotBeforeOutOfRange = 401 "jwt_nbf_range" "Jwt payload [nbf] field is not a positive 64 bit integer",
-    NotYetValid = 401 "jwt_not_yet_valid" "Jwt not yet valid",
-    PayloadEncoding = 401 "jwt_payload_encoding" "Jwt payload is an invalid Base64url encoded",
-    PayloadSyntax = 401 "jwt_payload_syntax" "Jwt payload is an invalid JSON",
-    PolicyDenied = 403 "policy_denied" "RBAC: access denied",
-    PolicyNoneAllows = 403 "policy_none_allows" "RBAC: access denied",
-    ProxyUnconfigured = 503 "proxy_unconfigured" "Portcullis has no valid configuration",
-    ProxyUnreadable = 503 "proxy_unreadable" "Portcullis could not read the request",
-    SignatureEncoding = 401 "jwt_signature_encoding" "Jwt signature is an invalid Base64url encoded",
-    SignatureInvalid = 401 "jwt_signature_invalid" "Jwt verification fails",
-    SubjectNotAString = 401 "jwt_sub_type" "Jwt payload [sub] field is not a string",
-    TokenTooLarge = 401 "jwt_too_large" "Jwt is too large",
-    UnencodedPayload = 401 "jwt_unencoded_payload" "Jwt header [b64] is not supported",
+    AlgorithmMissing = Token 401 "jwt_algorithm_missing" "Jwt header [alg] field is required and must be a string",
+    AlgorithmUnsupported = Token 401 "jwt_algorithm_unsupported" "Jwt header [alg] is not supported",
+    AudienceNotAString = Token 401 "jwt_audience_type" "Jwt payload [aud] field is not a string or string list",
+    AudienceNotAllowed = Token 403 "jwt_audience_not_allowed" "Audiences in Jwt are not allowed",
+    CriticalHeader = Token 401 "jwt_critical_header" "Jwt header [crit] is not supported",
+    ExpirationNotANumber = Token 401 "jwt_exp_type" "Jwt payload [exp] field is not an integer",
+    ExpirationOutOfRange = Token 401 "jwt_exp_range" "Jwt payload [exp] field is not a positive 64 bit integer",
+    Expired = Token 401 "jwt_expired" "Jwt is expired",
+    HeaderEncoding = Token 401 "jwt_header_encoding" "Jwt header is an invalid Base64url encoded",
+    HeaderSyntax = Token 401 "jwt_header_syntax" "Jwt header is an invalid JSON",
+    IdNotAString = Token 401 "jwt_jti_type" "Jwt payload [jti] field is not a string",
+    IssuedAtNotANumber = Token 401 "jwt_iat_type" "Jwt payload [iat] field is not an integer",
+    IssuedAtOutOfRange = Token 401 "jwt_iat_range" "Jwt payload [iat] field is not a positive 64 bit integer",
+    IssuerNotAString = Token 401 "jwt_iss_type" "Jwt payload [iss] field is not a string",
+    IssuerUnknown = Token 401 "jwt_issuer_unknown" "Jwt issuer is not configured",
+    KeyIdNotAString = Token 401 "jwt_kid_type" "Jwt header [kid] field is not a string",
+    KeyNotFound = Token 401 "jwt_key_not_found" "Jwks doesn't have key to match kid or alg from Jwt",
+    KeysUnavailable = Token 401 "jwks_unavailable" "Jwks remote fetch is failed",
+    Malformed = Token 401 "jwt_malformed" "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections",
+    NotBeforeNotANumber = Token 401 "jwt_nbf_type" "Jwt payload [nbf] field is not an integer",
+    NotBeforeOutOfRange = Token 401 "jwt_nbf_range" "Jwt payload [nbf] field is not a positive 64 bit integer",
+    NotYetValid = Token 401 "jwt_not_yet_valid" "Jwt not yet valid",
+    PayloadEncoding = Token 401 "jwt_payload_encoding" "Jwt payload is an invalid Base64url encoded",
+    PayloadSyntax = Token 401 "jwt_payload_syntax" "Jwt payload is an invalid JSON",
+    PolicyDenied = Policy 403 "policy_denied" "RBAC: access denied",
+    PolicyNoneAllows = Policy 403 "policy_none_allows" "RBAC: access denied",
+    ProxyUnconfigured = Proxy 503 "proxy_unconfigured" "Portcullis has no valid configuration",
+    ProxyUnreadable = Proxy 503 "proxy_unreadable" "Portcullis could not read the request",
+    SignatureEncoding = Token 401 "jwt_signature_encoding" "Jwt signature is an invalid Base64url encoded",
+    SignatureInvalid = Token 401 "jwt_signature_invalid" "Jwt verification fails",
+    SubjectNotAString = Token 401 "jwt_sub_type" "Jwt payload [sub] field is not a string",
+    TokenTooLarge = Token 401 "jwt_too_large" "Jwt is too large",
+    UnencodedPayload = Token 401 "jwt_unencoded_payload" "Jwt header [b64] is not supported",
 }
 
 #[cfg(test)]

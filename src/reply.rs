@@ -1,6 +1,6 @@
 //! How a refusal looks to the client: as Istio's proxies answer, without what they leak.
 
-use crate::outcome::{Reason, Refusal};
+use crate::outcome::{Fault, Refusal};
 use crate::policy::Policy;
 use crate::request::Request;
 
@@ -28,9 +28,8 @@ pub struct Reply {
 #[must_use]
 pub fn reply(refusal: &Refusal, policy: Option<&Policy>, request: &Request) -> Reply {
     let reason = refusal.reason;
-    let is_about_token = reason.code().starts_with("jw");
     let mut headers = Vec::new();
-    if is_about_token {
+    if reason.fault() == Fault::Token {
         let configured = policy.and_then(|policy| policy.realm.as_deref());
         let realm = configured.map_or_else(|| address(request), str::to_owned);
         headers.push((
@@ -49,16 +48,16 @@ pub fn reply(refusal: &Refusal, policy: Option<&Policy>, request: &Request) -> R
     }
 }
 
+/// Envoy's own details where Envoy refuses for the same reason.
 fn details(refusal: &Refusal) -> String {
-    match refusal.reason {
-        Reason::PolicyDenied | Reason::PolicyNoneAllows => format!(
+    let reason = refusal.reason;
+    match reason.fault() {
+        Fault::Policy => format!(
             "rbac_access_denied_matched_policy[{}]",
             refusal.policy.as_deref().unwrap_or("none")
         ),
-        Reason::ProxyUnconfigured | Reason::ProxyUnreadable => {
-            format!("portcullis{{{}}}", refusal.reason.code())
-        }
-        reason => format!(
+        Fault::Proxy => reason.code().to_owned(),
+        Fault::Token => format!(
             "jwt_authn_access_denied{{{}}}",
             reason.text().replace(' ', "_")
         ),
@@ -91,6 +90,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Reason;
 
     fn request(headers: &[(&str, &[u8])]) -> Request {
         let owned = |(name, value): &(&str, &[u8])| ((*name).to_owned(), value.to_vec());

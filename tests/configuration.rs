@@ -194,7 +194,7 @@ fn jwt_rules() {
         ),
         (
             json!({"timeout": "0s"}),
-            Some("jwtRules[0]: a `timeout` of zero would wait for ever: write at least \"1ms\""),
+            Some("jwtRules[0]: `timeout` is out of bounds: write from \"1ms\" to \"1h\""),
         ),
         (
             json!({"timeout": 5}),

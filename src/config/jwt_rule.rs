@@ -65,9 +65,12 @@ fn check_rule(rule: &JwtRule, input: &Input<'_>) {
         ),
         _ => {}
     }
-    let timeout_is_zero = rule.timeout.is_some_and(|timeout| timeout.as_millis() == 0);
-    if timeout_is_zero {
-        input.mistake("a `timeout` of zero would wait for ever: write at least \"1ms\"");
+    let sensible = Duration::from_millis(1)..=Duration::from_secs(3600);
+    if rule
+        .timeout
+        .is_some_and(|timeout| !sensible.contains(&timeout))
+    {
+        input.mistake("`timeout` is out of bounds: write from \"1ms\" to \"1h\"");
     }
 }
 
