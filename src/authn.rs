@@ -21,6 +21,9 @@ const DEFAULT_CLOCK_SKEW: u64 = 60;
 /// Claims that Istio always reads as lists separated by spaces.
 const SPACE_DELIMITED: [&str; 2] = ["permission", "scope"];
 
+/// How many tokens one rule looks at in a request; each costs a verification.
+const MAX_TOKENS: usize = 8;
+
 /// The rules of all RequestAuthentications that apply here.
 #[derive(Debug, Default)]
 pub(crate) struct Authentication {
@@ -108,10 +111,14 @@ impl Rule {
         keys: &KeyStore,
         now: u64,
     ) -> Result<Identity<'p>, Miss> {
+        let tokens = self.locations.find(request);
+        if tokens.len() > MAX_TOKENS {
+            return Err(Miss::Refused(Reason::TooManyTokens));
+        }
         let mut pending = None;
         let mut verified = None;
         // Envoy looks at cookies first and at headers last; the order decides which error is told.
-        for found in self.locations.find(request).iter().rev() {
+        for found in tokens.iter().rev() {
             match self.verify(found, keys, now) {
                 Ok(token) => verified = Some(token),
                 Err(Miss::Pending(id)) => pending = Some(id),

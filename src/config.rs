@@ -13,7 +13,7 @@ pub(crate) use self::authorization::AuthorizationRules;
 pub(crate) use self::document::parse;
 pub(crate) use self::jwt_rule::JwtRule;
 use self::reader::{Input, record};
-use self::text::HeaderValue;
+use self::text::{HeaderValue, Text};
 use crate::istio::Resource;
 
 record! {
@@ -70,18 +70,18 @@ record! {
     /// Who we are.
     pub(crate) struct Workload {
         /// The name of the workload.
-        name: Option<String>,
+        name: Option<Text>,
         /// The namespace we run in.
-        namespace: Option<String>,
+        namespace: Option<Text>,
         /// Our labels.
         labels: Option<BTreeMap<String, String>>,
         /// The name of the Gateway that we serve. Default: the label
         /// `gateway.networking.k8s.io/gateway-name`.
-        gateway: Option<String>,
-        /// Whether we are a waypoint, which ignores resources with a selector.
+        gateway: Option<Text>,
+        /// Whether we are a waypoint, which takes only resources with `targetRefs`.
         waypoint: bool,
         /// The namespace whose resources apply everywhere. Default: `istio-system`.
-        root_namespace: Option<String>,
+        root_namespace: Option<Text>,
     }
     unread {
         service_name, gateway_class, trust_domain, trust_domain_aliases, ports,
@@ -93,7 +93,7 @@ record! {
     pub(crate) struct Jwks {
         /// The Envoy cluster that carries key-set requests to hosts without an entry in
         /// `clusters`. Default: `outbound|PORT||HOST`, the name that Istio gives it.
-        cluster: Option<String>,
+        cluster: Option<Text>,
         /// Which cluster leads to which host.
         clusters: Vec<HostCluster>,
         /// How old keys may become before they are fetched again. Default: `5m`, at least `1s`.
@@ -115,9 +115,9 @@ record! {
     /// The cluster of a key-set host.
     pub(crate) struct HostCluster {
         /// The host of a `jwksUri`, with or without a port.
-        host: String,
+        host: Text,
         /// The name of an Envoy cluster.
-        cluster: String,
+        cluster: Text,
     }
 }
 

@@ -17,8 +17,12 @@ pub fn evaluate(policy: &Policy, keys: &KeyStore, request: &Request, now: u64) -
         Authenticated::Refused(reason) => return Outcome::Refuse(Refusal::from(reason)),
         Authenticated::Unknown => None,
     };
-    match policy.authorization.authorize(request, identity.as_ref()) {
-        Ok(()) => Outcome::Forward(policy.authentication.changes(request, identity.as_ref())),
+    // Policies see what the upstream will see: written headers instead of the client's copies, and
+    // no token that is taken out.
+    let changes = policy.authentication.changes(request, identity.as_ref());
+    let changed = request.changed(&changes);
+    match policy.authorization.authorize(&changed, identity.as_ref()) {
+        Ok(()) => Outcome::Forward(changes),
         Err(refusal) => Outcome::Refuse(refusal),
     }
 }

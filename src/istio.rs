@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::config::authorization::{self, Action};
-use crate::config::reader::{Dialect, Input, Read, record};
+use crate::config::reader::{Dialect, Input, Object, Read, record};
+use crate::config::text::text;
 use crate::config::{AuthorizationRules, JwtRule, Workload};
 use crate::policy::Node;
 
@@ -61,26 +62,21 @@ impl Read for Resource {
                     );
                 }
                 let spec = spec::<RequestAuthentication>(&object, input)?;
-                let attachment = Attachment::new(
-                    spec.selector,
-                    spec.target_ref.into_iter().chain(spec.target_refs),
-                );
-                (attachment, Kind::RequestAuthentication(spec.jwt_rules))
+                (
+                    spec.attachment,
+                    Kind::RequestAuthentication(spec.rules.jwt_rules),
+                )
             }
             ("security.istio.io/v1" | "security.istio.io/v1beta1", "AuthorizationPolicy") => {
                 if metadata.is_dry_run {
                     input.mistake("dry run is not supported by this version of Portcullis");
                 }
                 let spec = spec::<AuthorizationPolicy>(&object, input)?;
-                let attachment = Attachment::new(
-                    spec.selector,
-                    spec.target_ref.into_iter().chain(spec.target_refs),
-                );
                 let kind = Kind::AuthorizationPolicy {
-                    action: spec.action.unwrap_or_default(),
-                    rules: spec.rules,
+                    action: spec.rules.action.unwrap_or_default(),
+                    rules: spec.rules.rules,
                 };
-                (attachment, kind)
+                (spec.attachment, kind)
             }
             _ => {
                 input.mistake(format!(
@@ -101,43 +97,45 @@ impl Read for Resource {
     }
 }
 
+/// `spec` of either kind: to whom it applies, and what it says.
+struct Spec<T> {
+    attachment: Attachment,
+    rules: T,
+}
+
+impl<T: Read> Read for Spec<T> {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let attachment = Attachment::read(input);
+        let rules = T::read(input);
+        Some(Self {
+            attachment: attachment?,
+            rules: rules?,
+        })
+    }
+}
+
 /// Reads `spec`; a resource without one says what an empty one says.
-fn spec<T: Read>(object: &crate::config::reader::Object<'_>, input: &Input<'_>) -> Option<T> {
-    match object.field_in::<Option<T>>("spec", Dialect::Istio)? {
+fn spec<T: Read>(object: &Object<'_>, input: &Input<'_>) -> Option<Spec<T>> {
+    match object.field_in("spec", Dialect::Istio)? {
         Some(spec) => Some(spec),
-        None => T::read(&input.replaced(&Value::Object(Map::new()), Dialect::Istio)),
+        None => Spec::read(&input.replaced(&Value::Object(Map::new()), Dialect::Istio)),
     }
 }
 
 record! {
-    /// `spec` of a RequestAuthentication.
+    /// What a RequestAuthentication says.
     pub(crate) struct RequestAuthentication {
-        /// The workloads to which it applies, by label.
-        selector: Option<Selector>,
-        /// The one thing to which it applies.
-        target_ref: Option<TargetRef>,
-        /// The things to which it applies.
-        target_refs: Vec<TargetRef>,
         /// The tokens that are taken.
         jwt_rules: Vec<JwtRule>,
     }
-    check one_attachment_for_authentication;
-}
-
-fn one_attachment_for_authentication(spec: &RequestAuthentication, input: &Input<'_>) {
-    let refs = spec.target_refs.len() + usize::from(spec.target_ref.is_some());
-    check_attachment(spec.selector.as_ref(), refs, input);
+    unread {
+        selector, target_ref, target_refs,
+    }
 }
 
 record! {
-    /// `spec` of an AuthorizationPolicy.
+    /// What an AuthorizationPolicy says.
     pub(crate) struct AuthorizationPolicy {
-        /// The workloads to which it applies, by label.
-        selector: Option<Selector>,
-        /// The one thing to which it applies.
-        target_ref: Option<TargetRef>,
-        /// The things to which it applies.
-        target_refs: Vec<TargetRef>,
         /// `ALLOW` (default) or `DENY`.
         action: Option<Action>,
         /// A request matches the policy if it matches one of the rules.
@@ -146,18 +144,31 @@ record! {
     not_yet {
         provider,
     }
+    unread {
+        selector, target_ref, target_refs,
+    }
     check check_policy;
 }
 
 fn check_policy(spec: &AuthorizationPolicy, input: &Input<'_>) {
-    let refs = spec.target_refs.len() + usize::from(spec.target_ref.is_some());
-    check_attachment(spec.selector.as_ref(), refs, input);
     authorization::check_action(spec.action, &spec.rules, input);
 }
 
-fn check_attachment(selector: Option<&Selector>, refs: usize, input: &Input<'_>) {
-    if selector.is_some() && refs > 0 {
-        input.mistake("write only one of `selector` and `targetRefs`");
+impl Read for Attachment {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let object = input.object()?;
+        let selector = object.field::<Option<Selector>>("selector");
+        let target_ref = object.field::<Option<TargetRef>>("target_ref");
+        let target_refs = object.field::<Vec<TargetRef>>("target_refs");
+        let targets: Vec<TargetRef> = target_ref?.into_iter().chain(target_refs?).collect();
+        let selector = selector?.map(|selector| selector.match_labels);
+        if selector.is_some() && !targets.is_empty() {
+            input.mistake("write only one of `selector` and `targetRefs`");
+        }
+        Some(Self {
+            selector,
+            gateways: targets.into_iter().map(|target| target.name).collect(),
+        })
     }
 }
 
@@ -221,15 +232,6 @@ fn check_target(target: &TargetRef, input: &Input<'_>) {
     }
 }
 
-impl Attachment {
-    fn new(selector: Option<Selector>, targets: impl Iterator<Item = TargetRef>) -> Self {
-        Self {
-            selector: selector.map(|selector| selector.match_labels),
-            gateways: targets.map(|target| target.name).collect(),
-        }
-    }
-}
-
 /// `metadata`, of which Kubernetes has many members that mean nothing here.
 #[derive(Debug, Default)]
 struct Metadata {
@@ -268,10 +270,10 @@ pub(crate) struct Here {
 
 impl Here {
     pub(crate) fn new(workload: Option<&Workload>, node: &Node) -> Self {
-        let namespace = workload.and_then(|workload| workload.namespace.clone());
+        let namespace = workload.and_then(|workload| text(&workload.namespace));
         let labels = workload.and_then(|workload| workload.labels.clone());
         let labels = labels.or_else(|| node.labels.clone());
-        let gateway = match workload.and_then(|workload| workload.gateway.clone()) {
+        let gateway = match workload.and_then(|workload| text(&workload.gateway)) {
             Some(gateway) => Some(Some(gateway)),
             None => labels
                 .as_ref()
@@ -280,7 +282,7 @@ impl Here {
         Self {
             namespace: namespace.or_else(|| node.namespace.clone()),
             root_namespace: workload
-                .and_then(|workload| workload.root_namespace.clone())
+                .and_then(|workload| text(&workload.root_namespace))
                 .unwrap_or_else(|| "istio-system".to_owned()),
             labels,
             gateway,
@@ -320,8 +322,11 @@ impl Resource {
             let named = |ours| self.attachment.gateways.contains(ours);
             return Ok(gateway.as_ref().is_some_and(named));
         }
+        // Istio's waypoints take only what refers to them.
+        if here.waypoint {
+            return Ok(false);
+        }
         match &self.attachment.selector {
-            Some(_) if here.waypoint => Ok(false),
             Some(wanted) if !wanted.is_empty() => {
                 let Some(labels) = &here.labels else {
                     return Err("it can't be told whether the selector matches: \

@@ -81,7 +81,8 @@ impl<'de> Visitor<'de> for Seed {
         while let Some(name) = members.next_key::<String>()? {
             let value = members.next_value_seed(self)?;
             if map.contains_key(&name) {
-                return Err(de::Error::custom(format_args!("duplicate member `{name}`")));
+                let name: String = name.chars().take(64).collect();
+                return Err(de::Error::custom(format_args!("duplicate member {name:?}")));
             }
             map.insert(name, value);
         }

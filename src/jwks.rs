@@ -9,8 +9,11 @@ use serde_json::Value;
 pub(crate) use self::key::{Algorithm, Key};
 pub(crate) use self::source::{ClusterMap, KeySetUri};
 pub use self::store::{Fetch, FetchError, KeySetId, KeyStore};
-pub(crate) use self::store::{KeySetSource, Lookup};
+pub(crate) use self::store::{KeySetSource, Lookup, MAX_BODY};
 use crate::json;
+
+/// How many keys a set may have: a token without a key ID is tried with every one that fits.
+const MAX_KEYS: usize = 100;
 
 /// The public keys of an issuer that this filter can use.
 #[derive(Debug)]
@@ -34,6 +37,9 @@ impl KeySet {
         let Some(Value::Array(list)) = document.get("keys") else {
             return Err("no key set: write {\"keys\": [...]}".to_owned());
         };
+        if list.len() > MAX_KEYS {
+            return Err(format!("more than {MAX_KEYS} keys"));
+        }
         let mut keys = Vec::new();
         let mut warnings = Vec::new();
         for (index, jwk) in list.iter().enumerate() {
@@ -114,6 +120,10 @@ mod tests {
             (
                 r#"{"keys":[1]}"#,
                 "no usable key: key 0 is left out: it is no object",
+            ),
+            (
+                &format!(r#"{{"keys":[{}1]}}"#, "1,".repeat(100)),
+                "more than 100 keys",
             ),
             (r#"[]"#, "no key set: write {\"keys\": [...]}"),
             (r#"{"keys":{}}"#, "no key set: write {\"keys\": [...]}"),

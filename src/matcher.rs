@@ -1,7 +1,8 @@
 //! How Istio's policies compare strings.
 //!
 //! `value` is the whole string, `value*` a prefix, `*value` a suffix, `*` presence. A `*` anywhere
-//! else is itself (pilot/pkg/security/authz/matcher).
+//! else is itself, and one at the start counts before one at the end
+//! (pilot/pkg/security/authz/matcher).
 
 /// A compiled pattern.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -35,10 +36,10 @@ impl StringMatch {
     fn parse(pattern: &str, star: Self) -> Self {
         if pattern == "*" {
             star
-        } else if let Some(prefix) = pattern.strip_suffix('*') {
-            Self::Prefix(prefix.to_owned())
         } else if let Some(suffix) = pattern.strip_prefix('*') {
             Self::Suffix(suffix.to_owned())
+        } else if let Some(prefix) = pattern.strip_suffix('*') {
+            Self::Prefix(prefix.to_owned())
         } else {
             Self::Exact(pattern.to_owned())
         }
@@ -77,8 +78,10 @@ mod tests {
             ("*abc", "abcx", false, false),
             ("a*c", "abc", false, false),
             ("a*c", "a*c", true, true),
-            ("**", "*x", true, true),
-            ("**", "x", false, false),
+            ("**", "x*", true, true),
+            ("**", "*x", false, false),
+            ("*b*", "ab*", true, true),
+            ("*b*", "*bc", false, false),
             ("*", "x", true, true),
             ("*", "", false, true),
             ("*", "a\nb", false, true),

@@ -155,6 +155,7 @@ reasons! {
     SignatureInvalid = Token 401 "jwt_signature_invalid" "Jwt verification fails",
     SubjectNotAString = Token 401 "jwt_sub_type" "Jwt payload [sub] field is not a string",
     TokenTooLarge = Token 401 "jwt_too_large" "Jwt is too large",
+    TooManyTokens = Token 401 "jwt_too_many" "Request has too many Jwts",
     UnencodedPayload = Token 401 "jwt_unencoded_payload" "Jwt header [b64] is not supported",
 }
 

@@ -8,6 +8,7 @@ use crate::authn::{Authentication, Keys, Rule};
 use crate::authz::{self, PolicySet};
 use crate::config::authorization::Action;
 use crate::config::reader::{Input, Mistake, Mistakes, Read as _, Report};
+use crate::config::text::text;
 use crate::config::{self, AuthorizationRules, Config, JwtRule};
 use crate::istio::{Here, Kind};
 use crate::jwks::{ClusterMap, KeySetId, KeySetSource};
@@ -47,10 +48,7 @@ impl Policy {
         let document = config::parse(configuration)?;
         let report = Report::default();
         let config = Config::read(&Input::root(&document, &report));
-        let warnings = report.into_result()?;
-        let Some(config) = config else {
-            return Err(Mistakes(Vec::new()));
-        };
+        let (config, warnings) = report.into_result(config)?;
         Compiler::new(&config, node).compile(config, warnings)
     }
 
@@ -100,9 +98,9 @@ impl Compiler {
         Self {
             here: Here::new(config.workload.as_ref(), node),
             clusters: ClusterMap {
-                default: jwks.and_then(|jwks| jwks.cluster.clone()),
+                default: jwks.and_then(|jwks| text(&jwks.cluster)),
                 hosts: hosts
-                    .map(|entry| (entry.host.clone(), entry.cluster.clone()))
+                    .map(|entry| (entry.host.0.clone(), entry.cluster.0.clone()))
                     .collect(),
             },
             cache_duration: jwks
@@ -158,7 +156,7 @@ impl Compiler {
             self.authorization.allow.len(),
             config
                 .workload
-                .and_then(|workload| workload.name)
+                .and_then(|workload| text(&workload.name))
                 .unwrap_or_default(),
             ours,
         );

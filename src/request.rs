@@ -1,5 +1,9 @@
 //! A request as the core sees it: plain data.
 
+use std::borrow::Cow;
+
+use crate::outcome::Changes;
+
 /// The header of one request, pseudo-headers included.
 ///
 /// Names are lower-case, as Envoy hands them over. Values are bytes: nothing obliges a client to
@@ -47,6 +51,17 @@ impl Request {
     pub fn path(&self) -> Option<&[u8]> {
         let target = self.target()?;
         target.split(|byte| matches!(byte, b'?' | b'#')).next()
+    }
+
+    /// The request as it is after these changes.
+    #[must_use]
+    pub fn changed(&self, changes: &Changes) -> Cow<'_, Self> {
+        if changes.iter().next().is_none() {
+            return Cow::Borrowed(self);
+        }
+        let mut headers = self.headers.clone();
+        changes.apply(&mut headers);
+        Cow::Owned(Self { headers })
     }
 
     /// Whether this is a CORS preflight, by the three signs that Envoy's `bypass_cors_preflight`

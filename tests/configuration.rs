@@ -372,8 +372,8 @@ fn resources_are_strict_in_spec_and_lenient_around_it() {
     assert_eq!(
         mistakes(&configuration(&resource)),
         [
-            "resources[0].spec.rulez: unknown field; the fields here are `selector`, `targetRef`, \
-          `targetRefs`, `action`, `rules`"
+            "resources[0].spec.rulez: unknown field; the fields here are `action`, `rules`, \
+          `selector`, `targetRef`, `targetRefs`"
         ]
     );
     resource.as_object_mut().unwrap().remove("spec");
@@ -466,6 +466,28 @@ fn a_resource_that_can_not_be_placed_is_a_mistake() {
             mistakes_at(&configuration, &here),
             [""; 0],
             "{configuration}"
+        );
+    }
+}
+
+#[test]
+fn an_empty_name_places_nothing() {
+    // As an unset variable of a template leaves it.
+    for name in ["name", "namespace", "gateway", "rootNamespace"] {
+        let configuration = json!({
+            "authorizationPolicies": [{}],
+            "workload": {name: ""},
+            "jwks": {"cluster": "", "clusters": [{"host": "", "cluster": ""}]},
+        });
+        let empty = "an empty value can't match anything: remove it";
+        assert_eq!(
+            mistakes(&configuration),
+            [
+                format!("workload.{name}: {empty}"),
+                format!("jwks.cluster: {empty}"),
+                format!("jwks.clusters[0].host: {empty}"),
+                format!("jwks.clusters[0].cluster: {empty}"),
+            ]
         );
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use percent_encoding::percent_decode;
 
 use crate::config::jwt_rule::HeaderLocation;
-use crate::config::text::Text;
+use crate::config::text::{Text, is_token_byte};
 use crate::outcome::Change;
 use crate::request::Request;
 
@@ -70,6 +70,7 @@ impl Locations {
         let mut found = Vec::new();
         for (line, (name, value)) in request.headers().enumerate() {
             let place = Place::Line(line);
+            let value = trimmed(value);
             if self.bearer && name == "authorization" {
                 found.extend(bearer(value).map(|text| Token {
                     text: text.into(),
@@ -106,8 +107,12 @@ impl Locations {
         }
         if !self.cookies.is_empty() {
             for (line, crumb, text) in crumbs(request) {
-                let (name, value) = split_at_equals(without_leading_spaces(text));
-                if self.cookies.iter().any(|own| own.as_bytes() == name) {
+                let (name, value) = split_at_equals(trimmed(text));
+                if self
+                    .cookies
+                    .iter()
+                    .any(|own| own.as_bytes() == trimmed(name))
+                {
                     found.push(Token {
                         text: unquoted(value).into(),
                         place: Place::Crumb(line, crumb),
@@ -119,11 +124,25 @@ impl Locations {
     }
 }
 
-/// What stands behind the scheme `Bearer`, if that is how the value starts.
+/// What stands behind the scheme `Bearer`, if that is the word at the start.
+///
+/// The word ends where its letters do. Only a space may follow, but an upstream might think
+/// otherwise, so whatever does becomes part of a token that can't be one.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
-    let token = without_leading_spaces(rest.strip_prefix(b" ")?);
-    (scheme.eq_ignore_ascii_case(SCHEME) && !token.is_empty()).then_some(token)
+    let ends = rest.first().is_some_and(|byte| !is_token_byte(*byte));
+    (ends && scheme.eq_ignore_ascii_case(SCHEME)).then(|| without_leading_spaces(rest))
+}
+
+/// Without the blanks that HTTP/1 framing takes away and HTTP/2 leaves: what the next hop reads.
+fn trimmed(value: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(|byte| !is_blank(byte));
+    let end = value.iter().rposition(|byte| !is_blank(byte));
+    match (start, end) {
+        (Some(start), Some(end)) => value.get(start..=end).unwrap_or_default(),
+        _ => &[],
+    }
 }
 
 fn without_leading_spaces(value: &[u8]) -> &[u8] {
@@ -315,7 +334,10 @@ mod tests {
             ("Bearer", None),
             ("Bearer ", None),
             ("BearerT", None),
-            ("Bearer\tT", None),
+            ("Bearer\tT", Some("\tT")),
+            ("Bearer=T", Some("=T")),
+            (" Bearer T", Some("T")),
+            ("\tBearer T\t", Some("T")),
             ("Bearer2 T", None),
             ("xBearer T", None),
             ("Basic a, Bearer T", None),
@@ -337,7 +359,9 @@ mod tests {
             ("x-t", "a Tok T", None),
             ("x-t", "T", None),
             ("x-p", "T", Some("T")),
-            ("x-p", " T", Some(" T")),
+            ("x-t", " Tok T", Some("T")),
+            ("x-t", "\tTok T", Some("T")),
+            ("x-p", " T ", Some("T")),
             ("x-p", "", Some("")),
             ("authorization", "Bearer T", None),
         ] {
@@ -385,7 +409,11 @@ mod tests {
             (&["s= T"], &[" T"]),
             (&["s=A; s=B"], &["A", "B"]),
             (&["s="], &[""]),
-            (&["xs=T", "a=s=T", "s =T", "a=1, s=T"], &[]),
+            (
+                &["\ts=T", "a=1;\ts=U", "s =V", "s=W ; a=1"],
+                &["T", "U", "V", "W"],
+            ),
+            (&["xs=T", "a=s=T", "a=1, s=T"], &[]),
         ] {
             let headers: Vec<_> = lines.iter().map(|line| ("cookie", *line)).collect();
             assert_eq!(texts(&own, &headers), expected, "{lines:?}");

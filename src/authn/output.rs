@@ -45,14 +45,21 @@ impl Output {
             From::Claim(path) => text(token.claim(path)?)?.into_bytes(),
             From::Payload => token.payload().to_vec(),
         };
-        let is_header_value = |byte: &u8| (*byte >= b' ' && *byte != 0x7f) || *byte == b'\t';
-        let can_stand = !value.is_empty() && value.iter().all(is_header_value);
-        can_stand.then(|| Change::Set(self.header.clone(), value))
+        can_stand_in_header(&value).then(|| Change::Set(self.header.clone(), value))
     }
 }
 
-/// A claim as Envoy writes it (`jwt_authn`, `claim_to_headers`): numbers in decimals, lists and
-/// objects as base64 of their JSON.
+/// RFC 9110 section 5.5: no control characters, and no blanks around it, which the next hop would
+/// take away.
+fn can_stand_in_header(value: &[u8]) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, None | Some(b' ' | b'\t'));
+    let is_text = |byte: &u8| (*byte >= b' ' && *byte != 0x7f) || *byte == b'\t';
+    !is_blank(value.first()) && !is_blank(value.last()) && value.iter().all(is_text)
+}
+
+/// A claim as text: strings as they are, numbers in decimals, lists and objects as base64 of their
+/// JSON. As Envoy's `claim_to_headers`, but for numbers that aren't whole or less than zero, which
+/// Envoy writes with six decimals.
 fn text(claim: &Value) -> Option<String> {
     match claim {
         Value::Null => None,
@@ -97,6 +104,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn header_values() {
+        for (value, expected) in [
+            ("a b", true),
+            ("a\tb", true),
+            ("Zo\u{eb}", true),
+            ("", false),
+            (" a", false),
+            ("a\t", false),
+            ("a\r\nx: y", false),
+            ("a\0", false),
+            ("\u{7f}", false),
+        ] {
+            assert_eq!(can_stand_in_header(value.as_bytes()), expected, "{value:?}");
+        }
+    }
 
     #[test]
     fn claims_as_text() {

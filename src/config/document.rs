@@ -98,7 +98,7 @@ mod tests {
             (b" \n", "the plugin configuration is empty"),
             (
                 b"{\"a\":1,\"a\":2}",
-                "the plugin configuration is not JSON: duplicate member `a` at line 1 column 13",
+                "the plugin configuration is not JSON: duplicate member \"a\" at line 1 column 13",
             ),
             (
                 b"{",

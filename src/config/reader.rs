@@ -61,15 +61,15 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn into_result(self) -> Result<Vec<String>, Mistakes> {
-        match self.mistakes.into_inner() {
-            mistakes if mistakes.is_empty() => Ok(self
-                .warnings
-                .into_inner()
-                .iter()
-                .map(Mistake::to_string)
-                .collect()),
-            mistakes => Err(Mistakes(mistakes)),
+    /// What was read, and warnings; or everything that kept it from being read.
+    pub(crate) fn into_result<T>(self, read: Option<T>) -> Result<(T, Vec<String>), Mistakes> {
+        let mistakes = self.mistakes.into_inner();
+        let warnings = self.warnings.into_inner();
+        match read {
+            Some(read) if mistakes.is_empty() => {
+                Ok((read, warnings.iter().map(Mistake::to_string).collect()))
+            }
+            _ => Err(Mistakes(mistakes)),
         }
     }
 }
@@ -406,8 +406,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
 /// Declares a struct that is read from an object; the doc comment of a field is its reference.
 ///
 /// Fields under `beyond` are ours: they can't be written inside an Istio resource. Those under
-/// `not_yet` are Istio's and can't be decided by this version; those under `unread` are facts that
-/// nothing depends on yet. `check` is a function that looks at the fields together.
+/// `not_yet` are Istio's and can't be decided by this version; those under `unread` are right
+/// here but read elsewhere, or facts that nothing depends on yet. `check` is a function that looks at the fields together.
 macro_rules! record {
     (
         $(#[$meta:meta])*
@@ -485,8 +485,8 @@ mod tests {
             ..Input::root(&value, &report)
         };
         let sample = Sample::read(&input);
-        match report.into_result() {
-            Ok(_) => Ok(sample.expect("no mistake was reported")),
+        match report.into_result(sample) {
+            Ok((sample, _)) => Ok(sample),
             Err(mistakes) => Err(mistakes.iter().map(Mistake::to_string).collect()),
         }
     }

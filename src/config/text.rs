@@ -6,6 +6,11 @@ use super::reader::{Input, Read};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Text(pub(crate) String);
 
+/// The string of a field that may be missing.
+pub(crate) fn text(field: &Option<Text>) -> Option<String> {
+    field.as_ref().map(|text| text.0.clone())
+}
+
 impl Read for Text {
     fn read(input: &Input<'_>) -> Option<Self> {
         match input.text()? {
@@ -25,10 +30,14 @@ pub(crate) struct HeaderName(pub(crate) String);
 impl HeaderName {
     /// Whether this is a token of RFC 9110 section 5.6.2.
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        let is_token =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        (!name.is_empty() && name.bytes().all(is_token)).then(|| Self(name.to_ascii_lowercase()))
+        (!name.is_empty() && name.bytes().all(is_token_byte))
+            .then(|| Self(name.to_ascii_lowercase()))
     }
+}
+
+/// RFC 9110 section 5.6.2: the letters of header names and authentication schemes.
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 impl Read for HeaderName {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use proxy_wasm::hostcalls;
 
-use crate::jwks::Fetch;
+use crate::jwks::{Fetch, FetchError};
 use crate::reply::Reply;
 
 /// The host refused a call: the status of the Proxy-Wasm ABI 0.2.1.
@@ -303,7 +303,7 @@ fn serialised(headers: &[(&str, String)]) -> Vec<u8> {
 
 /// Sends a fetch; the answer comes to the context whose callback is running. Its status is one
 /// that the SDK lists: Envoy answers `Ok`, `BadArgument` or `InternalFailure`.
-pub(crate) fn send_fetch(fetch: &Fetch) -> Result<u32, ()> {
+pub(crate) fn send_fetch(fetch: &Fetch) -> Result<u32, FetchError> {
     let headers = vec![
         (":method", "GET"),
         (":scheme", fetch.scheme()),
@@ -315,8 +315,12 @@ pub(crate) fn send_fetch(fetch: &Fetch) -> Result<u32, ()> {
             concat!("portcullis/", env!("CARGO_PKG_VERSION")),
         ),
     ];
-    hostcalls::dispatch_http_call(fetch.cluster(), headers, None, vec![], fetch.timeout())
-        .map_err(|_| ())
+    hostcalls::dispatch_http_call(fetch.cluster(), headers, None, vec![], fetch.timeout()).map_err(
+        |status| match status {
+            proxy_wasm::types::Status::BadArgument => FetchError::Undeliverable,
+            _ => FetchError::NoAnswer,
+        },
+    )
 }
 
 #[cfg(test)]

@@ -10,19 +10,19 @@ use proxy_wasm::types::ContextType;
 use super::host;
 use super::stream::Stream;
 use super::worker::Worker;
-use crate::jwks::{FetchError, KeySetId};
+use crate::jwks::{FetchError, KeySetId, MAX_BODY};
 use crate::policy::{Node, Policy};
 
 /// How often key sets that have become old are looked for.
 const WATCH: Duration = Duration::from_secs(1);
-/// One byte more than a key set may have, to notice one that has more.
-const MAX_BODY: usize = 256 * 1024 + 1;
 
 /// The plugin's context.
 #[derive(Debug)]
 pub(crate) struct Root {
     id: u32,
     worker: Option<Rc<Worker>>,
+    /// Configurations that were replaced while requests waited under them.
+    replaced: Vec<Rc<Worker>>,
     /// Fetches under way, by the host's token, and the configuration that wanted them.
     calls: BTreeMap<u32, (Rc<Worker>, KeySetId)>,
 }
@@ -32,6 +32,7 @@ impl Root {
         Self {
             id,
             worker: None,
+            replaced: Vec::new(),
             calls: BTreeMap::new(),
         }
     }
@@ -41,6 +42,10 @@ impl Root {
         for id in worker.wanted(now) {
             let fetch = worker.keys.borrow_mut().start(id, now);
             let Some(fetch) = fetch else {
+                // If it can't be fetched now, whoever waits for it is told so.
+                if worker.keys.borrow().is_idle(id) {
+                    self.wake(worker, id);
+                }
                 continue;
             };
             log::debug!("fetching {}", fetch.uri());
@@ -48,7 +53,7 @@ impl Root {
                 Ok(token) => {
                     self.calls.insert(token, (Rc::clone(worker), id));
                 }
-                Err(()) => self.finish(worker, id, Err(FetchError::Undeliverable), now),
+                Err(error) => self.finish(worker, id, Err(error), now),
             }
         }
     }
@@ -63,6 +68,10 @@ impl Root {
             }
             Err(error) => log::warn!("key set {uri} could not be fetched: {error}"),
         }
+        self.wake(worker, id);
+    }
+
+    fn wake(&self, worker: &Worker, id: KeySetId) {
         worker.wake(id);
         // Calls that follow must be this context's again.
         let _ = host::set_effective_context(self.id);
@@ -76,7 +85,7 @@ impl Context for Root {
         };
         let answer = match host::call_status() {
             None => Err(FetchError::NoAnswer),
-            Some(200) => host::call_body(MAX_BODY).map_err(|_| FetchError::NoAnswer),
+            Some(200) => host::call_body(MAX_BODY + 1).map_err(|_| FetchError::NoAnswer),
             Some(status) => Err(FetchError::Status(status)),
         };
         let answer = answer.as_deref().map_err(Clone::clone);
@@ -87,10 +96,7 @@ impl Context for Root {
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         log::set_max_level(host::log_level());
-        if let Some(old) = self.worker.take() {
-            // Requests that wait under the old configuration are still to be answered.
-            self.fetch(&old, host::now().unwrap_or_default());
-        }
+        self.replaced.extend(self.worker.take());
         let configuration = match host::plugin_configuration(size) {
             Ok(configuration) => configuration,
             Err(status) => {
@@ -123,13 +129,15 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        let Some(worker) = self.worker.clone() else {
-            return;
-        };
         // First, so that a request that comes to wait meanwhile can ask for a sooner tick.
         let _ = host::set_tick_period(WATCH);
-        if let Ok(now) = host::now() {
-            self.fetch(&worker, now);
+        let Ok(now) = host::now() else {
+            return;
+        };
+        self.replaced.retain(|worker| worker.has_waiting());
+        let workers: Vec<_> = self.worker.iter().chain(&self.replaced).cloned().collect();
+        for worker in &workers {
+            self.fetch(worker, now);
         }
     }
 

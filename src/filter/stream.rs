@@ -1,5 +1,6 @@
 //! One request.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
@@ -15,11 +16,25 @@ pub(crate) struct Stream {
     id: u32,
     /// `None` where the configuration was refused and the host asks all the same.
     worker: Option<Rc<Worker>>,
+    verdict: Rc<Cell<Verdict>>,
 }
 
 impl Stream {
     pub(crate) fn new(id: u32, worker: Option<Rc<Worker>>) -> Self {
-        Self { id, worker }
+        Self {
+            id,
+            worker,
+            verdict: Rc::default(),
+        }
+    }
+
+    /// Only a request that was decided upon goes on. A host may hand over the body of one that is
+    /// paused (Envoy's `allow_on_headers_stop_iteration`), and would take a yes for the whole.
+    fn action(&self) -> Action {
+        match self.verdict.get() {
+            Verdict::Forward => Action::Continue,
+            Verdict::Answered | Verdict::Wait => Action::Pause,
+        }
     }
 }
 
@@ -27,14 +42,23 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let verdict = match &self.worker {
-            Some(worker) => worker.decide(self.id),
-            None => answer(&Reason::ProxyUnconfigured.into(), None, &Request::default()),
-        };
-        match verdict {
-            Verdict::Answered | Verdict::Wait => Action::Pause,
-            Verdict::Forward => Action::Continue,
+        match &self.worker {
+            Some(worker) => worker.decide(self.id, &self.verdict),
+            None => {
+                let refusal = Reason::ProxyUnconfigured.into();
+                self.verdict
+                    .set(answer(&refusal, None, &Request::default()));
+            }
         }
+        self.action()
+    }
+
+    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
+        self.action()
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        self.action()
     }
 }
 

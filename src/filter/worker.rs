@@ -2,6 +2,7 @@
 //! requests that wait for them.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::host;
@@ -32,14 +33,16 @@ pub(crate) struct Worker {
 #[derive(Debug)]
 struct Waiting {
     stream: u32,
+    verdict: Rc<Cell<Verdict>>,
     on: Vec<KeySetId>,
 }
 
-/// What the host is to do with the request now.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What the host is to do with a request.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Verdict {
     Answered,
     Forward,
+    #[default]
     Wait,
 }
 
@@ -54,29 +57,39 @@ impl Worker {
         }
     }
 
-    /// Decides about the request of the stream that host calls are about now.
-    pub(crate) fn decide(&self, stream: u32) -> Verdict {
-        let (Ok(now), Ok(headers)) = (host::now(), host::request_headers()) else {
-            return answer(&Reason::ProxyUnreadable.into(), None, &Request::default());
-        };
-        let request = Request::new(headers);
-        let outcome = evaluate(&self.policy, &self.keys.borrow(), &request, now);
-        match outcome {
-            Outcome::Await(on) => {
-                self.ask_for_tick(&on);
-                self.waiting.borrow_mut().push(Waiting { stream, on });
-                Verdict::Wait
-            }
-            Outcome::Forward(changes) => match make(&changes) {
+    /// Decides about the request of this stream, which host calls must be about now.
+    pub(crate) fn decide(&self, stream: u32, verdict: &Rc<Cell<Verdict>>) {
+        verdict.set(match self.outcome() {
+            Some((request, Outcome::Forward(changes))) => match make(&changes) {
                 Ok(()) => Verdict::Forward,
                 // A header that should have gone may still be there.
                 Err(_) => answer(&Reason::ProxyUnreadable.into(), None, &request),
             },
-            Outcome::Refuse(refusal) => {
-                self.log(&refusal, now);
+            Some((request, Outcome::Refuse(refusal))) => {
+                self.log(&refusal);
                 answer(&refusal, Some(&self.policy), &request)
             }
-        }
+            Some((_, Outcome::Await(on))) => {
+                self.ask_for_tick(&on);
+                self.waiting.borrow_mut().push(Waiting {
+                    stream,
+                    verdict: Rc::clone(verdict),
+                    on,
+                });
+                Verdict::Wait
+            }
+            None => answer(&Reason::ProxyUnreadable.into(), None, &Request::default()),
+        });
+    }
+
+    /// `None` where the host doesn't hand out the request.
+    fn outcome(&self) -> Option<(Request, Outcome)> {
+        let now = host::now().ok()?;
+        let request = Request::new(host::request_headers().ok()?);
+        // Envoy hands out an empty header where it has none any more.
+        request.value(":method")?;
+        let outcome = evaluate(&self.policy, &self.keys.borrow(), &request, now);
+        Some((request, outcome))
     }
 
     /// The SDK hands the answer of a call to the context that made it, and a stream may be gone by
@@ -106,14 +119,22 @@ impl Worker {
             .into_iter()
             .partition(|waiting| waiting.on.contains(&id));
         self.waiting.borrow_mut().extend(others);
-        for Waiting { stream, .. } in ready {
+        for Waiting {
+            stream, verdict, ..
+        } in ready
+        {
             // A stream that is gone needs no answer.
-            if host::set_effective_context(stream).is_ok()
-                && self.decide(stream) == Verdict::Forward
-            {
-                let _ = host::resume_request();
+            if host::set_effective_context(stream).is_ok() {
+                self.decide(stream, &verdict);
+                if verdict.get() == Verdict::Forward {
+                    let _ = host::resume_request();
+                }
             }
         }
+    }
+
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.borrow().is_empty()
     }
 
     /// The client of this stream has gone.
@@ -123,10 +144,11 @@ impl Worker {
             .retain(|waiting| waiting.stream != stream);
     }
 
-    fn log(&self, refusal: &Refusal, now: u64) {
+    fn log(&self, refusal: &Refusal) {
         if !log::log_enabled!(log::Level::Info) {
             return;
         }
+        let now = host::now().unwrap_or_default();
         let Some(withheld) = self.lines.borrow_mut().admit(now) else {
             return;
         };

@@ -221,7 +221,12 @@ fn octets(jwk: &Map<String, Value>, name: &str) -> Result<Vec<u8>, Unusable> {
 }
 
 fn number(jwk: &Map<String, Value>, name: &str) -> Result<BoxedUint, Unusable> {
-    Ok(BoxedUint::from_be_slice_vartime(&octets(jwk, name)?))
+    let octets = octets(jwk, name)?;
+    // Leading zeros, which RFC 7518 section 2 forbids and some providers write, would make every
+    // calculation with the number longer.
+    let start = octets.iter().position(|octet| *octet != 0);
+    let digits = octets.get(start.unwrap_or(octets.len())..);
+    Ok(BoxedUint::from_be_slice_vartime(digits.unwrap_or_default()))
 }
 
 /// The uncompressed SEC 1 encoding; both coordinates have exactly the curve's length (RFC 7518

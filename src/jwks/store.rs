@@ -18,7 +18,7 @@ use super::{KeySet, KeySetUri};
 use crate::policy::Policy;
 
 /// The largest body that is read as a key set, in bytes.
-const MAX_BODY: usize = 256 * 1024;
+pub(crate) const MAX_BODY: usize = 256 * 1024;
 
 /// The pause after the first failed fetch, in seconds, and the longest one.
 const FIRST_PAUSE: u64 = 2;

@@ -33,7 +33,10 @@ impl ClaimPath {
         if names.iter().any(|name| name.contains(['[', ']'])) {
             return Some(Self(vec![inner.to_owned()]));
         }
-        Some(Self(names))
+        names
+            .iter()
+            .all(|name| !name.is_empty())
+            .then_some(Self(names))
     }
 
     /// Whether this is a claim at the top with one of these names.
@@ -65,6 +68,8 @@ mod tests {
             ("[[x]]", Some(&["[x]"])),
             ("[https://x.y/z]", Some(&["https://x.y/z"])),
             ("[a]x[b]", Some(&["a]x[b"])),
+            ("[]", None),
+            ("[a][]", None),
             ("x[bad]", None),
             ("[bad", None),
             ("bad]", None),
