@@ -21,11 +21,11 @@ record! {
     pub(crate) struct Config {
         /// Istio resources verbatim: `RequestAuthentication` and `AuthorizationPolicy` of
         /// `security.istio.io/v1` or `v1beta1`. Those that select another workload have no effect.
-        resources: Vec<Resource>,
+        resources: Option<Vec<Resource>>,
         /// Short form: one `RequestAuthentication` that applies here.
-        jwt_rules: Vec<JwtRule>,
+        jwt_rules: Option<Vec<JwtRule>>,
         /// Short form: `AuthorizationPolicy` resources that apply here.
-        authorization_policies: Vec<NamedPolicy>,
+        authorization_policies: Option<Vec<NamedPolicy>>,
         /// Who we are, for selectors; what is missing is read from Envoy's node metadata.
         workload: Option<Workload>,
         /// How key sets are fetched.
@@ -35,13 +35,13 @@ record! {
         /// How refusals look.
         errors: Option<Errors>,
     }
-    check at_least_one_rule;
+    check says_something;
 }
 
-fn at_least_one_rule(config: &Config, input: &Input<'_>) {
-    let nothing = config.resources.is_empty()
-        && config.jwt_rules.is_empty()
-        && config.authorization_policies.is_empty();
+fn says_something(config: &Config, input: &Input<'_>) {
+    let nothing = config.resources.is_none()
+        && config.jwt_rules.is_none()
+        && config.authorization_policies.is_none();
     if nothing {
         input.mistake(
             "nothing to do: write at least one of `resources`, `jwtRules`, `authorizationPolicies`",

@@ -115,11 +115,16 @@ impl Compiler {
 
     fn compile(mut self, config: Config, warnings: Vec<String>) -> Result<Policy, Mistakes> {
         let mut mistakes = Vec::new();
-        for rule in config.jwt_rules {
+        for rule in config.jwt_rules.unwrap_or_default() {
             self.add_rule(rule);
         }
         let ours = self.here.namespace.clone().unwrap_or_default();
-        for (index, policy) in config.authorization_policies.into_iter().enumerate() {
+        for (index, policy) in config
+            .authorization_policies
+            .unwrap_or_default()
+            .into_iter()
+            .enumerate()
+        {
             let name = policy.name.unwrap_or_else(|| index.to_string());
             self.add_policy(
                 &ours,
@@ -128,7 +133,7 @@ impl Compiler {
                 policy.rules,
             );
         }
-        for resource in config.resources {
+        for resource in config.resources.unwrap_or_default() {
             match resource.applies(&self.here) {
                 Ok(false) => {}
                 Ok(true) => match resource.kind {

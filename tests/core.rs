@@ -1,0 +1,128 @@
+//! Tier 1: cases through [`evaluate`], without a host. Runs natively and compiled to Wasm.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use portcullis::{Fetch, FetchError, KeyStore, Node, Outcome, Policy, evaluate, reply};
+use serde_json::Value;
+use support::case::{Answer, Play, Suite, server_key};
+use support::check::{Observed, Tally, differences, refusal};
+use support::not_yet::not_yet;
+use support::{attacks, scenarios, shared};
+
+#[test]
+fn our_cases() {
+    let mut tally = Tally::default();
+    Suite::all().iter().for_each(|suite| run(suite, &mut tally));
+    tally.finish("core, our cases");
+}
+
+#[test]
+fn shared_cases() {
+    let mut tally = Tally::default();
+    let (suites, missing) = shared::suites();
+    tally.missing(missing);
+    suites.iter().for_each(|suite| run(suite, &mut tally));
+    tally.finish("core, shared cases");
+}
+
+#[test]
+fn authorization_scenarios() {
+    let mut tally = Tally::default();
+    run(&scenarios::authorization(), &mut tally);
+    tally.finish("core, authorization scenarios");
+}
+
+#[test]
+fn attack_vectors() {
+    let mut tally = Tally::default();
+    attacks::suites()
+        .iter()
+        .for_each(|suite| run(suite, &mut tally));
+    tally.finish("core, attacks");
+}
+
+fn run(suite: &Suite, tally: &mut Tally) {
+    let mut policies: BTreeMap<&str, Result<Policy, String>> = BTreeMap::new();
+    for case in &suite.cases {
+        let config = suite.config(case);
+        let other_tiers = (!case.runs_in("core")).then_some("other tiers");
+        if let Some(reason) = case.left_out.or(other_tiers).or_else(|| not_yet(&config)) {
+            tally.leave_out(reason);
+            continue;
+        }
+        let policy = policies
+            .entry(&case.config)
+            .or_insert_with(|| load(&config));
+        let found = match policy {
+            Ok(policy) => {
+                let play = suite.play(case, &case.expect);
+                differences(&play.expect, &decide(policy, suite, &play))
+            }
+            Err(mistakes) => refusal(&case.expect, mistakes),
+        };
+        tally.ran(&format!("{}: {}", suite.name, case.id), found);
+    }
+}
+
+fn load(config: &Value) -> Result<Policy, String> {
+    Policy::load(config.to_string().as_bytes(), &Node::default())
+        .map_err(|mistakes| mistakes.to_string())
+}
+
+/// Evaluates until no key set is awaited any more.
+fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
+    let now = play.now;
+    let request = portcullis::Request::new(play.request.pairs());
+    let mut keys = KeyStore::new(policy);
+    for _ in 0..2 {
+        match evaluate(policy, &keys, &request, now) {
+            Outcome::Await(ids) => {
+                for id in ids {
+                    if let Some(fetch) = keys.start(id, now) {
+                        let answer = answer(suite, &fetch);
+                        let body = answer.as_ref().map(|answer| answer.body.as_bytes());
+                        // Whether it brought keys shows in what becomes of the request.
+                        let _ = keys.finish(id, body.map_err(Clone::clone), now);
+                    }
+                }
+            }
+            Outcome::Forward(changes) => {
+                let mut headers = play.request.pairs();
+                changes.apply(&mut headers);
+                return Observed::forwarded(headers);
+            }
+            Outcome::Refuse(refusal) => {
+                let reply = reply(&refusal, Some(policy), &request);
+                return Observed {
+                    status: reply.status,
+                    body: reply.body.to_owned(),
+                    headers: reply
+                        .headers
+                        .iter()
+                        .map(|(n, v)| ((*n).to_owned(), v.clone()))
+                        .collect(),
+                    upstream: None,
+                    decision: Some((refusal.reason.code().to_owned(), refusal.policy)),
+                };
+            }
+        }
+    }
+    panic!("still waits for keys: {:?}", play.request)
+}
+
+/// What the shell would have got for a fetch.
+fn answer(suite: &Suite, fetch: &Fetch) -> Result<Answer, FetchError> {
+    if fetch.cluster() != "jwks" {
+        return Err(FetchError::Undeliverable);
+    }
+    match suite.servers.get(&server_key(&fetch.uri())) {
+        None => Err(FetchError::Status(404)),
+        Some(answer) if u128::from(answer.delay_ms) >= fetch.timeout().as_millis() => {
+            Err(FetchError::NoAnswer)
+        }
+        Some(answer) if answer.status != 200 => Err(FetchError::Status(answer.status)),
+        Some(answer) => Ok(answer.clone()),
+    }
+}

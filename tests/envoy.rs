@@ -1,0 +1,165 @@
+//! Tier 3: a real Envoy with the built module.
+#![cfg(not(target_family = "wasm"))]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use support::case::{Case, Suite};
+use support::check::{Tally, differences};
+use support::envoy::{self, Envoy, Listener};
+use support::not_yet::not_yet;
+use support::server::{JwksServer, Server};
+use support::{attacks, shared};
+
+#[test]
+fn cases() {
+    let mut tally = Tally::default();
+    let (shared, missing) = shared::suites();
+    tally.missing(missing);
+    let suites: Vec<Suite> = Suite::all().into_iter().chain(shared).collect();
+    Run::start(&suites).all(&mut tally);
+    tally.finish("envoy");
+}
+
+/// Nothing that the attacks send may bring the plugin down: one worker takes them all, and a good
+/// token after them.
+#[test]
+fn attack_vectors() {
+    let mut tally = Tally::default();
+    let mut suites = attacks::suites();
+    suites.push(Suite::load("tests/cases/odd.json"));
+    let run = Run::start(&suites);
+    run.all(&mut tally);
+
+    let requests = &suites[2];
+    let good = requests.case("http-authorization/good");
+    tally.ran("a good token after all that", run.ask(requests, good));
+    let log = run.envoy.log();
+    for sign in ["panic", "Function: ", "wasm_fail", "Uncaught"] {
+        assert!(!log.contains(sign), "{sign} in Envoy's log:\n{log}");
+    }
+    let sent = requests.play(good, &good.expect).request;
+    let (_, signature) = sent.headers[0].1.rsplit_once('.').expect("a token");
+    assert!(!log.contains(signature), "a token in Envoy's log:\n{log}");
+    tally.finish("envoy, attacks");
+}
+
+#[test]
+fn a_wrong_configuration_is_no_listener() {
+    let wrong = json!({
+        "jwtRules": [{ "audiences": ["a"] }],
+        "authorizationPolicies": [{ "name": "p", "action": "PERMIT" }],
+    });
+    for (text, mistakes) in [
+        (
+            wrong.to_string(),
+            &["jwtRules[0]", "authorizationPolicies[0].action"][..],
+        ),
+        ("{".to_owned(), &["JSON"]),
+    ] {
+        let listener = Listener {
+            name: "wrong".to_owned(),
+            filters: vec![envoy::plugin_text("wrong", &text)],
+        };
+        let nobody = ([127, 0, 0, 1], 9).into();
+        let Err(log) = Envoy::start(&[listener], nobody, nobody) else {
+            panic!("Envoy takes {text}");
+        };
+        for mistake in mistakes {
+            assert!(log.contains(mistake), "{mistake} is not in:\n{log}");
+        }
+    }
+}
+
+/// Suites and an Envoy with a listener for each of their configurations.
+struct Run<'a> {
+    suites: &'a [Suite],
+    envoy: Envoy,
+    _upstream: Server,
+    jwks: JwksServer,
+}
+
+impl<'a> Run<'a> {
+    fn start(suites: &'a [Suite]) -> Self {
+        let mut configs = BTreeMap::new();
+        for suite in suites {
+            for case in suite
+                .cases
+                .iter()
+                .filter(|case| left_out(suite, case).is_none())
+            {
+                configs.insert(listener_of(suite, case), suite.config(case));
+            }
+        }
+        let listeners: Vec<_> = configs
+            .into_iter()
+            .map(|(name, config)| Listener {
+                filters: vec![envoy::plugin(&name, &config)],
+                name,
+            })
+            .collect();
+        let upstream = Server::echo();
+        let servers = suites.iter().flat_map(|suite| suite.servers.clone());
+        let jwks = JwksServer::start(servers.collect());
+        let envoy = Envoy::start(&listeners, upstream.address, jwks.server.address);
+        Self {
+            suites,
+            envoy: envoy.expect("Envoy"),
+            _upstream: upstream,
+            jwks,
+        }
+    }
+
+    fn all(&self, tally: &mut Tally) {
+        for suite in self.suites {
+            for case in &suite.cases {
+                match left_out(suite, case) {
+                    Some(reason) => tally.leave_out(reason),
+                    None => {
+                        tally.ran(
+                            &format!("{}: {}", suite.name, case.id),
+                            self.ask(suite, case),
+                        );
+                    }
+                }
+            }
+        }
+        let known: Vec<_> = self
+            .suites
+            .iter()
+            .flat_map(|suite| suite.servers.keys())
+            .collect();
+        for uri in self.jwks.fetches().keys() {
+            assert!(
+                known.contains(&uri),
+                "fetched from {uri}, which no configuration names"
+            );
+        }
+    }
+
+    fn ask(&self, suite: &Suite, case: &Case) -> Vec<String> {
+        let play = suite.play(case, &case.expect);
+        match self.envoy.ask(&listener_of(suite, case), &play.request) {
+            Ok(observed) => differences(&play.expect, &observed),
+            Err(error) => vec![error],
+        }
+    }
+}
+
+fn listener_of(suite: &Suite, case: &Case) -> String {
+    format!("{}/{}", suite.name, case.config)
+}
+
+fn left_out(suite: &Suite, case: &Case) -> Option<&'static str> {
+    if suite.clock.is_some() {
+        Some("set clock")
+    } else if !case.runs_in("envoy") {
+        Some("other tiers")
+    } else if case.expect.get("refused").is_some() {
+        Some("refused configuration")
+    } else {
+        case.left_out.or_else(|| not_yet(&suite.config(case)))
+    }
+}

@@ -1,0 +1,83 @@
+//! Tier 4: Envoy's own `jwt_authn` and `rbac`, configured as Istio does, must agree with every
+//! case that doesn't say, with its reason, that ours differs.
+#![cfg(not(target_family = "wasm"))]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use support::case::{Case, Oracle, Suite};
+use support::check::{Tally, differences};
+use support::envoy::{Envoy, Listener};
+use support::not_yet::not_yet;
+use support::server::{JwksServer, Server};
+use support::{oracle, shared};
+
+#[test]
+fn native_filters_agree() {
+    let mut tally = Tally::default();
+    let (shared, missing) = shared::suites();
+    tally.missing(missing);
+    let suites: Vec<Suite> = Suite::all().into_iter().chain(shared).collect();
+    let mut listeners = BTreeMap::new();
+    let mut runnable = Vec::new();
+    for suite in &suites {
+        for case in &suite.cases {
+            match native(suite, case) {
+                Ok((filters, expect)) => {
+                    let name = format!("{}/{}", suite.name, case.config);
+                    listeners.insert(name.clone(), filters);
+                    runnable.push((suite, case, name, expect));
+                }
+                Err(reason) => tally.leave_out(&reason),
+            }
+        }
+    }
+    let listeners: Vec<_> = listeners
+        .into_iter()
+        .map(|(name, filters)| Listener { name, filters })
+        .collect();
+    let upstream = Server::echo();
+    let jwks = JwksServer::start(
+        suites
+            .iter()
+            .flat_map(|suite| suite.servers.clone())
+            .collect(),
+    );
+    let envoy = Envoy::start(&listeners, upstream.address, jwks.server.address).expect("Envoy");
+    for (suite, case, listener, expect) in runnable {
+        let play = suite.play(case, expect);
+        // The first request that waits for a key set may get its claims twice: Envoy starts both
+        // alternatives of Istio's form of the rules, and each of them writes.
+        drop(envoy.ask(&listener, &play.request));
+        let found = match envoy.ask(&listener, &play.request) {
+            Ok(observed) => differences(&play.expect, &observed),
+            Err(error) => vec![error],
+        };
+        tally.ran(&format!("{}: {}", suite.name, case.id), found);
+    }
+    tally.finish("oracle");
+}
+
+/// The native filters for a case and what they are expected to do, or why they can't take it.
+fn native<'a>(
+    suite: &Suite,
+    case: &'a Case,
+) -> Result<(Vec<serde_json::Value>, &'a serde_json::Value), String> {
+    let expect = match &case.oracle {
+        Oracle::Agrees => &case.expect,
+        Oracle::Differs { expect, .. } => expect,
+        Oracle::Skip(reason) => return Err(reason.clone()),
+    };
+    if suite.clock.is_some() {
+        return Err("set clock".to_owned());
+    }
+    if !case.runs_in("oracle") {
+        return Err("other tiers".to_owned());
+    }
+    let config = suite.config(case);
+    if let Some(reason) = case.left_out.or_else(|| not_yet(&config)) {
+        return Err(reason.to_owned());
+    }
+    Ok((oracle::filters(&config)?, expect))
+}

@@ -1,0 +1,92 @@
+//! Tier 2: the whole plugin under a native stand-in for its host.
+#![cfg(not(target_family = "wasm"))]
+
+mod support;
+
+#[path = "plugin/configurations.rs"]
+mod configurations;
+#[path = "plugin/fetches.rs"]
+mod fetches;
+#[path = "plugin/fixture.rs"]
+mod fixture;
+#[path = "plugin/harm.rs"]
+mod harm;
+
+use support::case::{Play, Suite, server_key};
+use support::check::{Tally, differences, refusal};
+use support::host::Vm;
+use support::not_yet::not_yet;
+use support::{attacks, scenarios, shared};
+
+#[test]
+fn our_cases() {
+    let mut tally = Tally::default();
+    Suite::all().iter().for_each(|suite| run(suite, &mut tally));
+    tally.finish("plugin, our cases");
+}
+
+#[test]
+fn shared_cases() {
+    let mut tally = Tally::default();
+    let (suites, missing) = shared::suites();
+    tally.missing(missing);
+    suites.iter().for_each(|suite| run(suite, &mut tally));
+    tally.finish("plugin, shared cases");
+}
+
+#[test]
+fn authorization_scenarios() {
+    let mut tally = Tally::default();
+    run(&scenarios::authorization(), &mut tally);
+    tally.finish("plugin, authorization scenarios");
+}
+
+#[test]
+fn attack_vectors() {
+    let mut tally = Tally::default();
+    attacks::suites()
+        .iter()
+        .for_each(|suite| run(suite, &mut tally));
+    tally.finish("plugin, attacks");
+}
+
+fn run(suite: &Suite, tally: &mut Tally) {
+    for case in &suite.cases {
+        let config = suite.config(case);
+        let other_tiers = (!case.runs_in("plugin")).then_some("other tiers");
+        if let Some(reason) = case.left_out.or(other_tiers).or_else(|| not_yet(&config)) {
+            tally.leave_out(reason);
+            continue;
+        }
+        let play = suite.play(case, &case.expect);
+        let found = match Vm::start(config.to_string().as_bytes(), play.now) {
+            Ok(vm) => ask(&vm, suite, &play),
+            Err(log) => refusal(&case.expect, &log),
+        };
+        tally.ran(&format!("{}: {}", suite.name, case.id), found);
+    }
+}
+
+fn ask(vm: &Vm, suite: &Suite, play: &Play) -> Vec<String> {
+    let stream = vm.request(&play.request.pairs());
+    serve(vm, suite);
+    match vm.state(stream).observed() {
+        Some(observed) => differences(&play.expect, &observed),
+        None => vec!["waits for nothing".to_owned()],
+    }
+}
+
+/// Answers every fetch as the suite's servers would.
+fn serve(vm: &Vm, suite: &Suite) {
+    vm.tick();
+    for callout in vm.callouts() {
+        match suite.servers.get(&server_key(&callout.target())) {
+            _ if callout.cluster != "jwks" => vm.fail(callout.token),
+            Some(answer) if answer.delay_ms >= u64::from(callout.timeout_ms) => {
+                vm.fail(callout.token);
+            }
+            Some(answer) => vm.answer(callout.token, answer.status, answer.body.as_bytes()),
+            None => vm.answer(callout.token, 404, b""),
+        }
+    }
+}

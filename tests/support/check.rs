@@ -1,0 +1,220 @@
+//! Compares what happened with what was expected, and keeps count.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::case::{members, status, strings, text};
+use super::{from_bytes, to_bytes};
+
+/// What became of a request, as far as a tier can see it.
+#[derive(Debug, Default)]
+pub struct Observed {
+    pub status: u16,
+    pub body: String,
+    pub headers: Vec<(String, String)>,
+    /// The headers, pseudo headers among them, with which it reached the upstream.
+    pub upstream: Option<Vec<(String, Vec<u8>)>>,
+    /// Why it was refused, and by which policy.
+    pub decision: Option<(String, Option<String>)>,
+}
+
+impl Observed {
+    pub fn forwarded(headers: Vec<(String, Vec<u8>)>) -> Self {
+        Self {
+            status: 200,
+            upstream: Some(headers),
+            ..Self::default()
+        }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(header, _)| header.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn upstream(&self, name: &str) -> Vec<&[u8]> {
+        self.upstream
+            .iter()
+            .flatten()
+            .filter(|(header, _)| header.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_slice())
+            .collect()
+    }
+}
+
+/// Every point in which what happened is not what was expected.
+pub fn differences(expect: &Value, observed: &Observed) -> Vec<String> {
+    if let Some(refused) = expect.get("refused") {
+        return vec![format!("loaded: expected {refused}")];
+    }
+    let expect = members(
+        expect,
+        "expect",
+        &[
+            "status",
+            "body",
+            "www_authenticate",
+            "reason",
+            "policy",
+            "upstream_headers",
+            "upstream_path",
+        ],
+    );
+    let mut found = Vec::new();
+    let mut differ = |what: &str, expected: &Value, got: String| {
+        found.push(format!("{what}: expected {expected}, got {got}"));
+    };
+
+    let statuses = &expect["status"];
+    let allowed = match statuses.as_array() {
+        Some(list) => list.iter().map(status).collect(),
+        None => vec![status(statuses)],
+    };
+    if !allowed.contains(&observed.status) {
+        differ(
+            "status",
+            statuses,
+            format!("{} {:?}", observed.status, observed.body),
+        );
+    } else if (observed.status == 200) != observed.upstream.is_some() {
+        differ(
+            "status",
+            statuses,
+            format!("reached the upstream: {:?}", observed.upstream),
+        );
+    }
+    if let Some(body) = expect
+        .get("body")
+        .filter(|body| text(body) != observed.body)
+    {
+        differ("body", body, format!("{:?}", observed.body));
+    }
+    if let Some(challenge) = expect.get("www_authenticate") {
+        let got = observed.header("www-authenticate");
+        if got != challenge.as_str() {
+            differ("www-authenticate", challenge, format!("{got:?}"));
+        }
+    }
+    if let Some((reason, policy)) = &observed.decision {
+        if let Some(expected) = expect.get("reason").filter(|expected| *expected != reason) {
+            differ("reason", expected, reason.clone());
+        }
+        if let Some(expected) = expect
+            .get("policy")
+            .filter(|e| e.as_str() != policy.as_deref())
+        {
+            differ("policy", expected, format!("{policy:?}"));
+        }
+    }
+    if observed.upstream.is_none() {
+        return found;
+    }
+    if let Some(path) = expect.get("upstream_path")
+        && observed.upstream(":path") != [to_bytes(text(path))]
+    {
+        differ("upstream path", path, readable(&observed.upstream(":path")));
+    }
+    for (name, expected) in expect
+        .get("upstream_headers")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        let got = observed.upstream(name);
+        if !lines_agree(expected, &got) {
+            differ(&format!("upstream header {name}"), expected, readable(&got));
+        }
+    }
+    found
+}
+
+/// The same for a configuration that was refused with these mistakes.
+pub fn refusal(expect: &Value, mistakes: &str) -> Vec<String> {
+    match expect.get("refused").map(text) {
+        Some(expected) if mistakes.contains(expected) => Vec::new(),
+        Some(expected) => vec![format!("refused: expected {expected:?}, got {mistakes:?}")],
+        None => vec![format!("refused: {mistakes}")],
+    }
+}
+
+fn lines_agree(expected: &Value, got: &[&[u8]]) -> bool {
+    let lines = match expected {
+        Value::Null => Vec::new(),
+        Value::String(line) => vec![line.clone()],
+        list => strings(Some(list)),
+    };
+    lines.len() == got.len()
+        && lines
+            .iter()
+            .zip(got)
+            .all(|(line, got)| *got == to_bytes(line) || *got == line.as_bytes())
+}
+
+fn readable(lines: &[&[u8]]) -> String {
+    format!(
+        "{:?}",
+        lines
+            .iter()
+            .map(|line| from_bytes(line))
+            .collect::<Vec<_>>()
+    )
+}
+
+/// Why cases are left out that a clone of the project alone doesn't have.
+const NOT_HERE: &str = "not here";
+
+/// The count of one tier.
+#[derive(Default)]
+pub struct Tally {
+    ran: usize,
+    left_out: BTreeMap<String, usize>,
+    failures: Vec<String>,
+}
+
+impl Tally {
+    pub fn ran(&mut self, id: &str, differences: Vec<String>) {
+        self.ran += 1;
+        if !differences.is_empty() {
+            self.failures
+                .push(format!("{id}: {}", differences.join("; ")));
+        }
+    }
+
+    pub fn leave_out(&mut self, reason: &str) {
+        *self.left_out.entry(reason.to_owned()).or_default() += 1;
+    }
+
+    /// Counts cases whose file is not there.
+    pub fn missing(&mut self, count: usize) {
+        if count > 0 {
+            self.left_out.insert(NOT_HERE.to_owned(), count);
+        }
+    }
+
+    /// Prints the count and every failing case; fails once.
+    ///
+    /// Not by the message of the panic: where a test runs as Wasm, that is lost.
+    pub fn finish(self, tier: &str) {
+        let reasons: Vec<_> = self
+            .left_out
+            .iter()
+            .map(|(reason, count)| format!("{reason}: {count}"))
+            .collect();
+        super::say(&format!(
+            "{tier}: {} cases, {} left out ({})",
+            self.ran,
+            self.left_out.values().sum::<usize>(),
+            reasons.join(", ")
+        ));
+        for failure in &self.failures {
+            super::say(&format!("  {failure}"));
+        }
+        let absent = self.left_out.contains_key(NOT_HERE);
+        assert!(self.ran > 0 || absent, "no case ran");
+        let failures = self.failures.len();
+        assert_eq!(failures, 0, "{failures} of {} cases fail", self.ran);
+    }
+}

@@ -1,0 +1,290 @@
+//! One real Envoy with a listener for every configuration.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::case::Request;
+use super::check::Observed;
+use super::server::echoed;
+use super::{http, say};
+
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A listener: its name, and the HTTP filters before the router.
+pub struct Listener {
+    pub name: String,
+    pub filters: Vec<Value>,
+}
+
+/// An Envoy that lives as long as this value.
+pub struct Envoy {
+    process: Child,
+    folder: Folder,
+    ports: BTreeMap<String, SocketAddr>,
+}
+
+impl Envoy {
+    /// Starts Envoy and waits until every listener has its port; where it ends before that, its
+    /// log is the error.
+    pub fn start(
+        listeners: &[Listener],
+        upstream: SocketAddr,
+        jwks: SocketAddr,
+    ) -> Result<Self, String> {
+        let folder = Folder::fresh();
+        let bootstrap = bootstrap(listeners, upstream, jwks);
+        fs::write(folder.join("envoy.json"), bootstrap.to_string()).expect("a file");
+        let log = File::create(folder.join("log")).expect("a file");
+        let process = Command::new(binary())
+            .args([
+                "--concurrency",
+                "1",
+                "--use-dynamic-base-id",
+                "--log-level",
+                "warning",
+            ])
+            .args(["--component-log-level", "wasm:debug"])
+            .arg("-c")
+            .arg(folder.join("envoy.json"))
+            .arg("--admin-address-path")
+            .arg(folder.join("admin"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(|error| format!("{}: {error}", binary().display()))?;
+        let mut envoy = Self {
+            process,
+            folder,
+            ports: BTreeMap::new(),
+        };
+        let deadline = Instant::now() + START_TIMEOUT;
+        while Instant::now() < deadline {
+            if let Some(status) = envoy
+                .process
+                .try_wait()
+                .map_err(|error| error.to_string())?
+            {
+                return Err(format!("Envoy ended with {status}:\n{}", envoy.log()));
+            }
+            envoy.ports = envoy.listening();
+            if listeners
+                .iter()
+                .all(|listener| envoy.ports.contains_key(&listener.name))
+            {
+                return Ok(envoy);
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Err(format!("Envoy is not ready:\n{}", envoy.log()))
+    }
+
+    pub fn address(&self, listener: &str) -> SocketAddr {
+        self.ports[listener]
+    }
+
+    /// Sends a request to a listener and tells what became of it.
+    pub fn ask(&self, listener: &str, request: &Request) -> Result<Observed, String> {
+        let response = http::exchange(self.address(listener), request)
+            .map_err(|error| format!("no answer: {error}"))?;
+        Ok(Observed {
+            status: response.status(),
+            upstream: echoed(&response),
+            body: super::from_bytes(&response.body),
+            headers: response.headers,
+            decision: None,
+        })
+    }
+
+    pub fn log(&self) -> String {
+        let log = fs::read(self.folder.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// The address of every listener that has one.
+    fn listening(&self) -> BTreeMap<String, SocketAddr> {
+        self.admin("/listeners?format=json")
+            .map(|listeners| {
+                let statuses = listeners["listener_statuses"].as_array().cloned();
+                statuses
+                    .unwrap_or_default()
+                    .iter()
+                    .filter_map(|listener| {
+                        let address = &listener["local_address"]["socket_address"];
+                        let port = u16::try_from(address["port_value"].as_u64()?).ok()?;
+                        let ip = address["address"].as_str()?.parse().ok()?;
+                        Some((
+                            listener["name"].as_str()?.to_owned(),
+                            SocketAddr::new(ip, port),
+                        ))
+                    })
+                    .collect()
+            })
+            .unwrap_or_default()
+    }
+
+    fn admin(&self, path: &str) -> Option<Value> {
+        let address = fs::read_to_string(self.folder.join("admin"))
+            .ok()?
+            .parse()
+            .ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        let response = http::exchange_bytes(address, request.as_bytes()).ok()?;
+        serde_json::from_slice(&response.body).ok()
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        // It may have ended by itself, and then there is nothing to end.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if thread::panicking() {
+            say(&format!("Envoy's log:\n{}", tail(&self.log())));
+        }
+    }
+}
+
+/// A folder of its own, removed with this value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn fresh() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("portcullis-test-{}-{count}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir(&folder).expect("a new folder");
+        Self(folder)
+    }
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).expect("the folder");
+    }
+}
+
+fn tail(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}
+
+/// The filter that runs our plugin, all of them in one VM.
+pub fn plugin(name: &str, config: &Value) -> Value {
+    plugin_text(name, &config.to_string())
+}
+
+/// The same with a configuration that need not be JSON.
+pub fn plugin_text(name: &str, config: &str) -> Value {
+    let wasm = std::env::var_os("PORTCULLIS_WASM")
+        .map_or_else(|| super::project("dist/portcullis.wasm"), PathBuf::from);
+    json!({
+        "name": "portcullis",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": name,
+                "root_id": "portcullis",
+                "failure_policy": "FAIL_RELOAD",
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": config,
+                },
+                "vm_config": {
+                    "vm_id": "portcullis",
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": { "local": { "filename": wasm } },
+                },
+            },
+        },
+    })
+}
+
+fn binary() -> PathBuf {
+    std::env::var_os("ENVOY")
+        .expect("ENVOY names the Envoy binary to test with; `make test` sets it")
+        .into()
+}
+
+fn bootstrap(listeners: &[Listener], upstream: SocketAddr, jwks: SocketAddr) -> Value {
+    json!({
+        "admin": { "address": socket("127.0.0.1", 0) },
+        "static_resources": {
+            "listeners": listeners.iter().map(listener).collect::<Vec<_>>(),
+            "clusters": [cluster("upstream", upstream), cluster("jwks", jwks)],
+        },
+    })
+}
+
+fn socket(host: &str, port: u16) -> Value {
+    json!({ "socket_address": { "address": host, "port_value": port } })
+}
+
+fn cluster(name: &str, address: SocketAddr) -> Value {
+    let endpoint = json!({ "address": socket(&address.ip().to_string(), address.port()) });
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": endpoint }] }],
+        },
+    })
+}
+
+/// As Istio sets up its connection manager, where it matters to us.
+fn listener(listener: &Listener) -> Value {
+    let router = json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+        },
+    });
+    let filters: Vec<&Value> = listener.filters.iter().chain([&router]).collect();
+    let route = json!({ "match": { "prefix": "/" }, "route": { "cluster": "upstream" } });
+    let connect = json!({
+        "match": { "connect_matcher": {} },
+        "route": { "cluster": "upstream", "upgrade_configs": [{ "upgrade_type": "CONNECT" }] },
+    });
+    json!({
+        "name": listener.name,
+        "address": socket("127.0.0.1", 0),
+        "filter_chains": [{ "filters": [{
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.\
+                          http_connection_manager.v3.HttpConnectionManager",
+                "stat_prefix": "test",
+                "normalize_path": true,
+                "merge_slashes": false,
+                "use_remote_address": true,
+                "xff_num_trusted_hops": 1,
+                "stream_idle_timeout": "10s",
+                "max_request_headers_kb": 512,
+                "upgrade_configs": [{ "upgrade_type": "CONNECT" }],
+                "route_config": {
+                    "virtual_hosts": [{
+                        "name": "all",
+                        "domains": ["*"],
+                        "routes": [connect, route],
+                    }],
+                },
+                "http_filters": filters,
+            },
+        }] }],
+    })
+}

@@ -1,0 +1,141 @@
+//! What a host keeps for the plugin: attributes, shared data, metrics.
+
+use super::imports::{bytes, call, give};
+use super::{CAS_MISMATCH, NOT_FOUND, OK, from_bytes};
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_get_property(
+    path: *const u8,
+    path_size: usize,
+    data: *mut *mut u8,
+    size: *mut usize,
+) -> u32 {
+    let path = unsafe { bytes(path, path_size) };
+    call("proxy_get_property", |host| {
+        match host.properties.get(path) {
+            Some(value) => unsafe { give(value, data, size) },
+            None => NOT_FOUND,
+        }
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_set_property(
+    path: *const u8,
+    path_size: usize,
+    value: *const u8,
+    value_size: usize,
+) -> u32 {
+    let (path, value) = unsafe { (bytes(path, path_size), bytes(value, value_size)) };
+    call("proxy_set_property", |host| {
+        host.properties.insert(path.to_vec(), value.to_vec());
+        OK
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_get_shared_data(
+    key: *const u8,
+    key_size: usize,
+    data: *mut *mut u8,
+    size: *mut usize,
+    cas: *mut u32,
+) -> u32 {
+    let key = unsafe { bytes(key, key_size) };
+    call("proxy_get_shared_data", |host| match host.shared.get(key) {
+        Some((value, version)) => unsafe {
+            *cas = *version;
+            give(value, data, size)
+        },
+        None => NOT_FOUND,
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_set_shared_data(
+    key: *const u8,
+    key_size: usize,
+    value: *const u8,
+    value_size: usize,
+    cas: u32,
+) -> u32 {
+    let (key, value) = unsafe { (bytes(key, key_size), bytes(value, value_size)) };
+    call("proxy_set_shared_data", |host| {
+        if host
+            .shared
+            .get(key)
+            .is_some_and(|(_, version)| cas != 0 && cas != *version)
+        {
+            return CAS_MISMATCH;
+        }
+        host.cas += 1;
+        host.shared.insert(key.to_vec(), (value.to_vec(), host.cas));
+        OK
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_call_foreign_function(
+    _name: *const u8,
+    _name_size: usize,
+    _arguments: *const u8,
+    _arguments_size: usize,
+    _results: *mut *mut u8,
+    _results_size: *mut usize,
+) -> u32 {
+    call("proxy_call_foreign_function", |_| NOT_FOUND)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_define_metric(
+    _kind: u32,
+    name: *const u8,
+    name_size: usize,
+    id: *mut u32,
+) -> u32 {
+    let name = from_bytes(unsafe { bytes(name, name_size) });
+    call("proxy_define_metric", |host| {
+        unsafe { *id = u32::try_from(host.metrics.len()).expect("few metrics") };
+        host.metrics.push((name, 0));
+        OK
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_get_metric(id: u32, value: *mut u64) -> u32 {
+    call("proxy_get_metric", |host| {
+        match host.metrics.get(id as usize) {
+            Some((_, current)) => {
+                unsafe { *value = *current };
+                OK
+            }
+            None => NOT_FOUND,
+        }
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_record_metric(id: u32, value: u64) -> u32 {
+    call("proxy_record_metric", |host| {
+        match host.metrics.get_mut(id as usize) {
+            Some((_, current)) => {
+                *current = value;
+                OK
+            }
+            None => NOT_FOUND,
+        }
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_increment_metric(id: u32, offset: i64) -> u32 {
+    call("proxy_increment_metric", |host| {
+        match host.metrics.get_mut(id as usize) {
+            Some((_, current)) => {
+                *current = current.saturating_add_signed(offset);
+                OK
+            }
+            None => NOT_FOUND,
+        }
+    })
+}

@@ -1,0 +1,163 @@
+//! An HTTP/1.1 client that sends exactly what it is told, and the reading of messages that the
+//! test servers share with it.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::case::Request;
+use super::{from_bytes, to_bytes};
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The head of a message, and its body.
+#[derive(Debug)]
+pub struct Message {
+    pub first_line: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Message {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(header, _)| header.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The status, where this is a response.
+    pub fn status(&self) -> u16 {
+        self.first_line
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or_else(|| panic!("not a response: {}", self.first_line))
+    }
+}
+
+/// Sends a request and reads the response.
+pub fn exchange(address: SocketAddr, request: &Request) -> io::Result<Message> {
+    exchange_bytes(address, &to_wire(request))
+}
+
+/// Sends bytes and reads one response.
+pub fn exchange_bytes(address: SocketAddr, bytes: &[u8]) -> io::Result<Message> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    // Envoy may refuse a request before it has read all of it: what it says then counts.
+    let sent = stream.write_all(bytes);
+    let has_body = |response: &Message| {
+        let tunnel = bytes.starts_with(b"CONNECT ") && response.status() == 200;
+        !tunnel && !bytes.starts_with(b"HEAD ")
+    };
+    match read_message(&mut BufReader::new(stream), has_body)? {
+        Some(message) => Ok(message),
+        None => Err(sent
+            .err()
+            .unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+/// The request as it goes over the wire, byte by byte as it was written.
+pub fn to_wire(request: &Request) -> Vec<u8> {
+    let target = request
+        .path
+        .as_deref()
+        .or(request.authority.as_deref())
+        .unwrap_or("/");
+    let mut wire = to_bytes(&format!("{} {target} HTTP/1.1\r\n", request.method));
+    let mut add = |name: &str, value: &str| {
+        wire.extend(
+            name.bytes()
+                .chain(*b": ")
+                .chain(to_bytes(value))
+                .chain(*b"\r\n"),
+        );
+    };
+    if let Some(authority) = &request.authority {
+        add("host", authority);
+    }
+    for (name, value) in &request.headers {
+        add(name, value);
+    }
+    if let Some(ip) = &request.remote_ip {
+        add("x-forwarded-for", ip);
+    }
+    let upgrades = request
+        .headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("connection"));
+    if !upgrades {
+        add("connection", "close");
+    }
+    wire.extend(b"\r\n");
+    wire
+}
+
+/// Reads one message; `None` where the other side closed before it began.
+pub fn read_message(
+    reader: &mut impl BufRead,
+    has_body: impl Fn(&Message) -> bool,
+) -> io::Result<Option<Message>> {
+    let first_line = read_line(reader)?;
+    if first_line.is_empty() {
+        return Ok(None);
+    }
+    let mut headers = Vec::new();
+    loop {
+        let line = read_line(reader)?;
+        if line.is_empty() {
+            break;
+        }
+        let (name, value) = line.split_once(':').unwrap_or((&line, ""));
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let mut message = Message {
+        first_line,
+        headers,
+        body: Vec::new(),
+    };
+    if has_body(&message) {
+        message.body = read_body(reader, &message)?;
+    }
+    Ok(Some(message))
+}
+
+fn read_body(reader: &mut impl BufRead, message: &Message) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    if message
+        .header("transfer-encoding")
+        .is_some_and(|coding| coding.contains("chunked"))
+    {
+        loop {
+            let line = read_line(reader)?;
+            let size = u64::from_str_radix(line.split(';').next().unwrap_or(&line).trim(), 16)
+                .map_err(io::Error::other)?;
+            reader.by_ref().take(size).read_to_end(&mut body)?;
+            read_line(reader)?;
+            if size == 0 {
+                return Ok(body);
+            }
+        }
+    }
+    if let Some(length) = message.header("content-length") {
+        let length = length.parse().map_err(io::Error::other)?;
+        reader.by_ref().take(length).read_to_end(&mut body)?;
+    } else if message.first_line.starts_with("HTTP/") {
+        reader.read_to_end(&mut body)?;
+    }
+    Ok(body)
+}
+
+/// A line without its end, in Latin-1.
+fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
+    let mut line = Vec::new();
+    reader.read_until(b'\n', &mut line)?;
+    let end = line
+        .iter()
+        .rposition(|byte| !b"\r\n".contains(byte))
+        .map_or(0, |last| last + 1);
+    Ok(from_bytes(&line[..end]))
+}

@@ -1,0 +1,231 @@
+//! Envoy's own filters, configured for a policy the way Istio's control plane does: `jwt_authn`,
+//! then one `rbac` for DENY and one for ALLOW.
+
+mod matchers;
+mod rbac;
+
+use serde_json::{Map, Value, json};
+
+use super::case::{members, strings, text};
+
+/// The native filters for a configuration of ours, or why there are none.
+pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
+    let known = [
+        "resources",
+        "jwtRules",
+        "authorizationPolicies",
+        "workload",
+        "jwks",
+        "defaults",
+    ];
+    for name in config.as_object().ok_or("not an object")?.keys() {
+        if !known.contains(&name.as_str()) {
+            return Err(format!("native filters have no {name}"));
+        }
+    }
+    let workload = Workload(&config["workload"]);
+    let mut rules: Vec<&Value> = list(&config["jwtRules"]).collect();
+    let mut policies: Vec<(String, &Value)> = list(&config["authorizationPolicies"])
+        .map(|policy| (policy_id(workload.namespace(), policy), policy))
+        .collect();
+    for resource in list(&config["resources"]).filter(|resource| workload.is_selected_by(resource))
+    {
+        match text(&resource["kind"]) {
+            "RequestAuthentication" => rules.extend(list(&resource["spec"]["jwtRules"])),
+            "AuthorizationPolicy" => {
+                let namespace = workload.namespace_of(resource);
+                policies.push((
+                    policy_id(namespace, &resource["metadata"]),
+                    &resource["spec"],
+                ));
+            }
+            other => return Err(format!("native filters have no {other}")),
+        }
+    }
+
+    let mut filters = Vec::new();
+    if !rules.is_empty() {
+        filters.push(jwt_authn(rules, &config["defaults"])?);
+    }
+    for action in ["DENY", "ALLOW"] {
+        let of_action: Vec<_> = policies
+            .iter()
+            .filter(|(_, policy)| policy.get("action").map_or("ALLOW", text) == action)
+            .collect();
+        if !of_action.is_empty() {
+            filters.push(rbac::filter(action, &of_action)?);
+        }
+    }
+    Ok(filters)
+}
+
+fn policy_id(namespace: &str, metadata: &Value) -> String {
+    format!("ns[{namespace}]-policy[{}]", text(&metadata["name"]))
+}
+
+/// Whom the configuration is for.
+struct Workload<'a>(&'a Value);
+
+impl<'a> Workload<'a> {
+    fn namespace(&self) -> &'a str {
+        self.0["namespace"].as_str().unwrap_or_default()
+    }
+
+    fn namespace_of(&self, resource: &'a Value) -> &'a str {
+        resource["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or_else(|| self.namespace())
+    }
+
+    fn is_selected_by(&self, resource: &Value) -> bool {
+        let root = self.0["rootNamespace"].as_str().unwrap_or("istio-system");
+        let namespace = resource["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or_else(|| self.namespace());
+        let spec = &resource["spec"];
+        let targets: Vec<&Value> = list(&spec["targetRefs"])
+            .chain(spec.get("targetRef"))
+            .collect();
+        if !targets.is_empty() {
+            return namespace == self.namespace()
+                && targets
+                    .iter()
+                    .any(|t| t["kind"] == "Gateway" && t["name"] == self.0["gateway"]);
+        }
+        let labels = spec["selector"]["matchLabels"].as_object();
+        (namespace == self.namespace() || namespace == root)
+            && labels.is_none_or(|labels| {
+                labels
+                    .iter()
+                    .all(|(name, value)| self.0["labels"][name] == *value)
+            })
+    }
+}
+
+fn jwt_authn(mut rules: Vec<&Value>, defaults: &Value) -> Result<Value, String> {
+    rules.sort_by_key(|rule| rule["issuer"].as_str().unwrap_or_default());
+    let mut providers = Map::new();
+    for (index, rule) in rules.iter().enumerate() {
+        providers.insert(format!("origins-{index}"), provider(rule, defaults)?);
+    }
+    let names: Vec<Value> = providers
+        .keys()
+        .map(|name| json!({ "provider_name": name }))
+        .collect();
+    let or_missing = |name: &Value| json!({ "requires_any": { "requirements": [name, { "allow_missing": {} }] } });
+    let requires = match names.as_slice() {
+        [only] => or_missing(only),
+        several => {
+            let none = several.iter().map(or_missing).collect::<Vec<_>>();
+            let none = json!({ "requires_all": { "requirements": none } });
+            let any: Vec<_> = several.iter().chain([&none]).collect();
+            json!({ "requires_any": { "requirements": any } })
+        }
+    };
+    Ok(json!({
+        "name": "envoy.filters.http.jwt_authn",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+            "providers": providers,
+            "rules": [{ "match": { "prefix": "/" }, "requires": requires }],
+            "bypass_cors_preflight": true,
+        },
+    }))
+}
+
+fn provider(rule: &Value, defaults: &Value) -> Result<Value, String> {
+    let mut spaced = strings(rule.get("spaceDelimitedClaims"));
+    spaced.extend(["permission", "scope"].map(str::to_owned));
+    let mut provider = json!({
+        "payload_in_metadata": "payload",
+        "normalize_payload_in_metadata": { "space_delimited_claims": spaced },
+    });
+    let known = [
+        "issuer",
+        "audiences",
+        "jwks",
+        "jwksUri",
+        "timeout",
+        "fromHeaders",
+        "fromParams",
+        "fromCookies",
+        "forwardOriginalToken",
+        "outputPayloadToHeader",
+        "outputClaimToHeaders",
+        "spaceDelimitedClaims",
+    ];
+    for (name, value) in members(rule, "JWTRule", &known) {
+        match name.as_str() {
+            "issuer" | "audiences" => provider[name] = value.clone(),
+            "jwks" => provider["local_jwks"] = json!({ "inline_string": value }),
+            "jwksUri" => provider["remote_jwks"] = remote_jwks(value, rule.get("timeout"))?,
+            "fromHeaders" => {
+                provider["from_headers"] = list(value)
+                    .map(|h| json!({ "name": h["name"], "value_prefix": h["prefix"].as_str().unwrap_or("") }))
+                    .collect();
+            }
+            "fromParams" => provider["from_params"] = value.clone(),
+            "fromCookies" => provider["from_cookies"] = value.clone(),
+            "forwardOriginalToken" => provider["forward"] = value.clone(),
+            "outputPayloadToHeader" => provider["forward_payload_header"] = value.clone(),
+            "outputClaimToHeaders" => {
+                provider["claim_to_headers"] = list(value)
+                    .map(|o| json!({ "header_name": o["header"], "claim_name": o["claim"] }))
+                    .collect();
+            }
+            _ => {}
+        }
+    }
+    if let Some(skew) = defaults.get("clockSkew") {
+        let seconds = seconds(text(skew))?;
+        if seconds < 1.0 {
+            return Err("Envoy takes a clock skew of zero for its default".to_owned());
+        }
+        provider["clock_skew_seconds"] = (seconds as u64).into();
+    }
+    Ok(provider)
+}
+
+fn remote_jwks(uri: &Value, timeout: Option<&Value>) -> Result<Value, String> {
+    let timeout = seconds(timeout.map_or("5s", text))?;
+    Ok(json!({
+        "http_uri": { "uri": uri, "cluster": "jwks", "timeout": format!("{timeout}s") },
+        "cache_duration": "300s",
+    }))
+}
+
+/// Istio's durations: `1m30s`, `10ms`.
+fn seconds(duration: &str) -> Result<f64, String> {
+    let mut total = 0.0;
+    let mut rest = duration;
+    while !rest.is_empty() {
+        let unit = rest
+            .find(|c: char| c.is_ascii_alphabetic())
+            .ok_or(duration)?;
+        let next = rest[unit..].find(|c: char| !c.is_ascii_alphabetic());
+        let end = next.map_or(rest.len(), |next| unit + next);
+        let number: f64 = rest[..unit].parse().map_err(|_| duration)?;
+        total += number
+            * match &rest[unit..end] {
+                "h" => 3600.0,
+                "m" => 60.0,
+                "s" => 1.0,
+                "ms" => 0.001,
+                _ => return Err(format!("not a duration: {duration}")),
+            };
+        rest = &rest[end..];
+    }
+    Ok(total)
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// `values` and `notValues` under Istio's names for them.
+fn both(value: &Value, name: &str) -> (Vec<String>, Vec<String>) {
+    let mut negative = String::from("not");
+    negative.push_str(&name[..1].to_ascii_uppercase());
+    negative.push_str(&name[1..]);
+    (strings(value.get(name)), strings(value.get(negative)))
+}
