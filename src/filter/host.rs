@@ -309,7 +309,8 @@ pub(crate) fn send_fetch(fetch: &Fetch) -> Result<u32, FetchError> {
         (":scheme", fetch.scheme()),
         (":authority", fetch.authority()),
         (":path", fetch.path()),
-        ("accept", "application/json"),
+        // RFC 7517 section 8.5.1, and what most providers call it.
+        ("accept", "application/jwk-set+json, application/json"),
         (
             "user-agent",
             concat!("portcullis/", env!("CARGO_PKG_VERSION")),
