@@ -135,16 +135,19 @@ impl Rule {
     fn verify(&self, found: &Found<'_>, keys: &KeyStore, now: u64) -> Result<Verified, Miss> {
         let token = Token::parse(found.text()).map_err(Miss::Refused)?;
         token.validate(&self.expected, now).map_err(Miss::Refused)?;
-        let keys = match &self.keys {
-            Keys::Inline(keys) => keys,
-            Keys::Nowhere => return Err(Miss::Refused(Reason::KeysUnavailable)),
+        match &self.keys {
+            Keys::Inline(keys) => token.verify(keys).map_err(Miss::Refused),
+            Keys::Nowhere => Err(Miss::Refused(Reason::KeysUnavailable)),
             Keys::Remote(id) => match keys.get(*id, now) {
-                Lookup::Pending => return Err(Miss::Pending(*id)),
-                Lookup::Ready(keys) => keys,
-                Lookup::Unavailable => return Err(Miss::Refused(Reason::KeysUnavailable)),
+                Lookup::Pending => Err(Miss::Pending(*id)),
+                Lookup::Ready(fetched) => token.verify(fetched).map_err(|reason| match reason {
+                    // The issuer may have added a key since.
+                    Reason::KeyNotFound if keys.may_bring_another(*id, now) => Miss::Pending(*id),
+                    reason => Miss::Refused(reason),
+                }),
+                Lookup::Unavailable => Err(Miss::Refused(Reason::KeysUnavailable)),
             },
-        };
-        token.verify(keys).map_err(Miss::Refused)
+        }
     }
 }
 

@@ -98,16 +98,21 @@ record! {
         clusters: Vec<HostCluster>,
         /// How old keys may become before they are fetched again. Default: `5m`, at least `1s`.
         cache_duration: Option<Duration>,
+        /// How long after a fetch a token whose key isn't in the set may cause the next one, for
+        /// which it waits. Default: `30s`, at least `1s`.
+        refetch_interval: Option<Duration>,
     }
-    check cache_at_least_a_second;
+    check at_least_a_second;
 }
 
-fn cache_at_least_a_second(jwks: &Jwks, input: &Input<'_>) {
-    if jwks
-        .cache_duration
-        .is_some_and(|duration| duration < Duration::from_secs(1))
-    {
-        input.mistake("`cacheDuration` is too short: write at least \"1s\"");
+fn at_least_a_second(jwks: &Jwks, input: &Input<'_>) {
+    for (name, duration) in [
+        ("cacheDuration", jwks.cache_duration),
+        ("refetchInterval", jwks.refetch_interval),
+    ] {
+        if duration.is_some_and(|duration| duration < Duration::from_secs(1)) {
+            input.mistake(format!("`{name}` is too short: write at least \"1s\""));
+        }
     }
 }
 

@@ -15,6 +15,8 @@ use crate::jwks::{ClusterMap, KeySetId, KeySetSource};
 
 /// How long Istio's proxies keep a fetched key set.
 const DEFAULT_CACHE_DURATION: Duration = Duration::from_secs(300);
+/// How often tokens that no key fits may cause a fetch.
+const DEFAULT_REFETCH_INTERVAL: Duration = Duration::from_secs(30);
 /// How long Istio's proxies wait for a key set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -81,6 +83,7 @@ struct Compiler {
     here: Here,
     clusters: ClusterMap,
     cache_duration: Duration,
+    refetch_interval: Duration,
     clock_skew: Option<u64>,
     rules: Vec<Rule>,
     authorization: PolicySet,
@@ -106,6 +109,9 @@ impl Compiler {
             cache_duration: jwks
                 .and_then(|jwks| jwks.cache_duration)
                 .unwrap_or(DEFAULT_CACHE_DURATION),
+            refetch_interval: jwks
+                .and_then(|jwks| jwks.refetch_interval)
+                .unwrap_or(DEFAULT_REFETCH_INTERVAL),
             clock_skew: clock_skew.map(|skew| skew.as_secs()),
             rules: Vec::new(),
             authorization: PolicySet::default(),
@@ -186,6 +192,7 @@ impl Compiler {
                 uri,
                 timeout: rule.timeout.unwrap_or(DEFAULT_TIMEOUT),
                 cache_duration: self.cache_duration,
+                refetch_interval: self.refetch_interval,
             })),
             (None, None) => Keys::Nowhere,
         };

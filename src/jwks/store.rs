@@ -38,6 +38,8 @@ pub(crate) struct KeySetSource {
     pub(crate) cluster: String,
     pub(crate) timeout: Duration,
     pub(crate) cache_duration: Duration,
+    /// How long after a fetch a token that no key fits may cause the next one.
+    pub(crate) refetch_interval: Duration,
 }
 
 /// A `GET` that the shell is to send.
@@ -127,6 +129,8 @@ struct Slot {
     failures: u32,
     /// No fetch starts before this time.
     retry_at: u64,
+    /// No fetch starts before this time for a token that no key fits.
+    refetch_at: u64,
 }
 
 #[derive(Debug)]
@@ -155,6 +159,7 @@ impl KeyStore {
             under_way: false,
             failures: 0,
             retry_at: 0,
+            refetch_at: 0,
         });
         Self {
             slots: slots.collect(),
@@ -172,6 +177,14 @@ impl KeyStore {
         }
     }
 
+    /// Whether a fetch may still bring the key of a token that none of the keys fits: one is under
+    /// way, or the last one is long enough ago.
+    pub(crate) fn may_bring_another(&self, id: KeySetId, now: u64) -> bool {
+        self.slots
+            .get(id.0)
+            .is_some_and(|slot| slot.under_way || now >= slot.retry_at && now >= slot.refetch_at)
+    }
+
     /// Whether no fetch of the set is under way.
     pub(crate) fn is_idle(&self, id: KeySetId) -> bool {
         self.slots.get(id.0).is_some_and(|slot| !slot.under_way)
@@ -185,6 +198,7 @@ impl KeyStore {
             return None;
         }
         slot.under_way = true;
+        slot.put_off_refetch(now);
         Some(Fetch(Rc::clone(&slot.source)))
     }
 
@@ -208,6 +222,7 @@ impl KeyStore {
             Ok(keys) => {
                 slot.failures = 0;
                 slot.retry_at = now;
+                slot.put_off_refetch(now);
                 let fetched = slot.fetched.insert(Fetched { keys, at: now });
                 Ok(fetched.keys.warnings())
             }
@@ -239,6 +254,10 @@ impl KeyStore {
 }
 
 impl Slot {
+    fn put_off_refetch(&mut self, now: u64) {
+        self.refetch_at = now.saturating_add(self.source.refetch_interval.as_secs());
+    }
+
     fn expires(&self, fetched: &Fetched) -> u64 {
         let lifetime = self.source.cache_duration.saturating_add(STALE_IF_ERROR);
         fetched.at.saturating_add(lifetime.as_secs())
@@ -266,6 +285,7 @@ mod tests {
             cluster: "a".to_owned(),
             timeout: Duration::from_secs(5),
             cache_duration: Duration::from_secs(300),
+            refetch_interval: Duration::from_secs(30),
         };
         KeyStore {
             slots: vec![Slot {
@@ -274,6 +294,7 @@ mod tests {
                 under_way: false,
                 failures: 0,
                 retry_at: 0,
+                refetch_at: 0,
             }],
         }
     }
@@ -334,6 +355,28 @@ mod tests {
         store.start(ID, 307);
         store.finish(ID, Ok(BODY), 307).unwrap();
         assert_eq!(store.due(308), []);
+    }
+
+    #[test]
+    fn tokens_that_no_key_fits_cause_a_fetch_now_and_then() {
+        let mut store = store();
+        store.start(ID, 100);
+        store.finish(ID, Ok(BODY), 105).unwrap();
+        assert!(!store.may_bring_another(ID, 134));
+        assert!(store.may_bring_another(ID, 135));
+        assert!(store.start(ID, 135).is_some());
+        assert!(store.may_bring_another(ID, 136), "it is under way");
+        store.finish(ID, Ok(BODY), 140).unwrap();
+        assert!(!store.may_bring_another(ID, 169));
+
+        // One in vain counts, too.
+        assert!(store.start(ID, 170).is_some());
+        store
+            .finish(ID, Err(FetchError::NoAnswer), 171)
+            .unwrap_err();
+        assert_eq!(state(&store, 171), "ready");
+        assert!(!store.may_bring_another(ID, 199));
+        assert!(store.may_bring_another(ID, 200));
     }
 
     #[test]

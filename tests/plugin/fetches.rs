@@ -197,6 +197,52 @@ fn a_tick_refreshes_old_keys() {
 }
 
 #[test]
+fn a_new_key_is_fetched_for_the_first_token_it_signed() {
+    let fixture = Fixture::new();
+    let vm = fixture.vm();
+    let old = json!({ "keys": [mint::public_key("kp384")] }).to_string();
+    let first = fixture.ask(&vm, "good");
+    vm.answer(fetch(&vm), 200, old.as_bytes());
+    let no_key = (
+        401,
+        "Jwks doesn't have key to match kid or alg from Jwt".to_owned(),
+    );
+    assert_eq!(reply(&vm, first), no_key);
+
+    vm.set_time(NOW + 29);
+    let soon = fixture.ask(&vm, "good");
+    assert_eq!(reply(&vm, soon), no_key, "a fetch was too short ago");
+    vm.tick();
+    assert!(vm.callouts().is_empty());
+
+    vm.set_time(NOW + 30);
+    let waiting: Vec<u32> = (0..10).map(|_| fixture.ask(&vm, "good")).collect();
+    vm.answer(fetch(&vm), 200, &fixture.keys());
+    assert!(waiting.iter().all(|stream| is_forwarded(&vm, *stream)));
+}
+
+#[test]
+fn tokens_of_no_key_do_not_wait_for_a_provider_that_is_down() {
+    let fixture = Fixture::new();
+    let vm = fixture.vm();
+    let old = json!({ "keys": [mint::public_key("kp384")] }).to_string();
+    fixture.ask(&vm, "good");
+    vm.answer(fetch(&vm), 200, old.as_bytes());
+
+    vm.set_time(NOW + 30);
+    let waiting = fixture.ask(&vm, "good");
+    vm.fail(fetch(&vm));
+    assert_eq!(reply(&vm, waiting).0, 401);
+    for second in 31..60 {
+        vm.set_time(NOW + second);
+        let refused = fixture.ask(&vm, "good");
+        assert_eq!(reply(&vm, refused).0, 401);
+        vm.tick();
+        assert!(vm.callouts().is_empty(), "fetched after {second} seconds");
+    }
+}
+
+#[test]
 fn a_plugin_asks_for_ticks() {
     let fixture = Fixture::new();
     let vm = fixture.vm();
