@@ -3,6 +3,8 @@
 mod key;
 mod source;
 mod store;
+#[cfg(test)]
+mod vectors;
 
 use serde_json::Value;
 

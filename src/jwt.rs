@@ -4,6 +4,8 @@
 //! only that has claims to read.
 
 mod claims;
+#[cfg(test)]
+mod vectors;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -34,6 +34,8 @@ mod outcome;
 mod policy;
 mod reply;
 mod request;
+#[cfg(test)]
+mod vectors;
 
 pub use self::config::reader::{Mistake, Mistakes};
 pub use self::evaluate::evaluate;

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use portcullis::{Fetch, FetchError, KeyStore, Node, Outcome, Policy, evaluate, reply};
 use serde_json::Value;
 use support::case::{Answer, Play, Suite, server_key};
-use support::check::{Observed, Tally, differences, refusal};
+use support::check::{Observed, differences, refusal};
 use support::not_yet::not_yet;
-use support::{attacks, scenarios, shared};
+use support::tally::Tally;
+use support::{attacks, scenarios, shared, vectors};
 
 #[test]
 fn our_cases() {
@@ -41,6 +42,15 @@ fn attack_vectors() {
         .iter()
         .for_each(|suite| run(suite, &mut tally));
     tally.finish("core, attacks");
+}
+
+#[test]
+fn conformance_vectors() {
+    let mut tally = Tally::default();
+    let (suites, missing) = vectors::suites();
+    tally.missing(missing);
+    suites.iter().for_each(|suite| run(suite, &mut tally));
+    tally.finish("core, conformance vectors");
 }
 
 fn run(suite: &Suite, tally: &mut Tally) {

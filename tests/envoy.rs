@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use support::case::{Case, Suite};
-use support::check::{Tally, differences};
+use support::check::differences;
 use support::envoy::{self, Envoy, Listener};
 use support::not_yet::not_yet;
 use support::server::{JwksServer, Server};
+use support::tally::Tally;
 use support::{attacks, shared};
 
 #[test]

@@ -7,10 +7,11 @@ mod support;
 use std::collections::BTreeMap;
 
 use support::case::{Case, Oracle, Suite};
-use support::check::{Tally, differences};
+use support::check::differences;
 use support::envoy::{Envoy, Listener};
 use support::not_yet::not_yet;
 use support::server::{JwksServer, Server};
+use support::tally::Tally;
 use support::{oracle, shared};
 
 #[test]

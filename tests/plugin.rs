@@ -13,9 +13,10 @@ mod fixture;
 mod harm;
 
 use support::case::{Play, Suite, server_key};
-use support::check::{Tally, differences, refusal};
+use support::check::{differences, refusal};
 use support::host::Vm;
 use support::not_yet::not_yet;
+use support::tally::Tally;
 use support::{attacks, scenarios, shared};
 
 #[test]

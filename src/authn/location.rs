@@ -1,5 +1,8 @@
 //! Where tokens stand in a request, and how they are taken out of it byte-exactly.
 
+#[cfg(test)]
+mod vectors;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 

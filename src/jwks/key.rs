@@ -1,5 +1,8 @@
 //! One public key and what it may verify.
 
+#[cfg(test)]
+mod wycheproof;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::VerifyingKey as Ed25519Key;

@@ -114,7 +114,7 @@ fn upstream_headers(id: &str, headers: &Value) -> Value {
     }
 }
 
-fn rule(provider: &Value) -> Value {
+pub fn rule(provider: &Value) -> Value {
     let mut rule = Map::new();
     for (name, value) in provider.as_object().expect("a provider") {
         let (name, value) = match name.as_str() {

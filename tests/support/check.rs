@@ -1,7 +1,5 @@
 //! Compares what happened with what was expected, and keeps count.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use super::case::{members, status, strings, text};
@@ -161,60 +159,4 @@ fn readable(lines: &[&[u8]]) -> String {
             .map(|line| from_bytes(line))
             .collect::<Vec<_>>()
     )
-}
-
-/// Why cases are left out that a clone of the project alone doesn't have.
-const NOT_HERE: &str = "not here";
-
-/// The count of one tier.
-#[derive(Default)]
-pub struct Tally {
-    ran: usize,
-    left_out: BTreeMap<String, usize>,
-    failures: Vec<String>,
-}
-
-impl Tally {
-    pub fn ran(&mut self, id: &str, differences: Vec<String>) {
-        self.ran += 1;
-        if !differences.is_empty() {
-            self.failures
-                .push(format!("{id}: {}", differences.join("; ")));
-        }
-    }
-
-    pub fn leave_out(&mut self, reason: &str) {
-        *self.left_out.entry(reason.to_owned()).or_default() += 1;
-    }
-
-    /// Counts cases whose file is not there.
-    pub fn missing(&mut self, count: usize) {
-        if count > 0 {
-            self.left_out.insert(NOT_HERE.to_owned(), count);
-        }
-    }
-
-    /// Prints the count and every failing case; fails once.
-    ///
-    /// Not by the message of the panic: where a test runs as Wasm, that is lost.
-    pub fn finish(self, tier: &str) {
-        let reasons: Vec<_> = self
-            .left_out
-            .iter()
-            .map(|(reason, count)| format!("{reason}: {count}"))
-            .collect();
-        super::say(&format!(
-            "{tier}: {} cases, {} left out ({})",
-            self.ran,
-            self.left_out.values().sum::<usize>(),
-            reasons.join(", ")
-        ));
-        for failure in &self.failures {
-            super::say(&format!("  {failure}"));
-        }
-        let absent = self.left_out.contains_key(NOT_HERE);
-        assert!(self.ran > 0 || absent, "no case ran");
-        let failures = self.failures.len();
-        assert_eq!(failures, 0, "{failures} of {} cases fail", self.ran);
-    }
 }

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use super::case::Request;
 use super::check::Observed;
+use super::http;
 use super::server::echoed;
-use super::{http, say};
+use super::tally::say;
 
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 

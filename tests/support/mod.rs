@@ -7,6 +7,7 @@ pub mod case;
 pub mod check;
 #[cfg(not(target_family = "wasm"))]
 pub mod envoy;
+pub mod envoy_vectors;
 pub mod expand;
 #[cfg(not(target_family = "wasm"))]
 pub mod host;
@@ -20,8 +21,9 @@ pub mod scenarios;
 #[cfg(not(target_family = "wasm"))]
 pub mod server;
 pub mod shared;
+pub mod tally;
+pub mod vectors;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -44,11 +46,6 @@ pub fn now() -> u64 {
         .duration_since(UNIX_EPOCH)
         .expect("a clock after 1970")
         .as_secs()
-}
-
-/// Says something even where the test passes: libtest captures only what the print macros write.
-pub fn say(line: &str) {
-    writeln!(std::io::stderr(), "{line}").expect("stderr");
 }
 
 /// Header text as it travels: characters up to U+00FF stand for one byte each, any other text is

@@ -5,7 +5,8 @@
 use serde_json::{Map, Value, json};
 
 use super::case::{Case, Oracle, Suite, text};
-use super::{mint, project, read_json, say};
+use super::tally::say;
+use super::{mint, project, read_json};
 
 /// How many cases are missing where the files are.
 const ISTIO_CASES: usize = 248;

@@ -1,0 +1,63 @@
+//! Project Wycheproof's raw signatures: edge cases of the arithmetic, of encodings and of padding.
+
+use super::{Algorithm, Key};
+use crate::vectors::{Tally, is_later, load, text, verdict};
+
+const FILES: [(&str, usize); 16] = [
+    ("wycheproof/raw_ES256.json", 131),
+    ("wycheproof/raw_ES256K.json", 126),
+    ("wycheproof/raw_ES384.json", 140),
+    ("wycheproof/raw_ES512.json", 159),
+    ("wycheproof/raw_Ed25519.json", 76),
+    ("wycheproof/raw_Ed448.json", 44),
+    ("wycheproof/raw_HS256.json", 87),
+    ("wycheproof/raw_HS384.json", 87),
+    ("wycheproof/raw_HS512.json", 87),
+    ("wycheproof/raw_PS256.json", 108),
+    ("wycheproof/raw_PS384.json", 71),
+    ("wycheproof/raw_PS512.json", 90),
+    ("wycheproof/raw_PSS_parameter_confusion.json", 48),
+    ("wycheproof/raw_RS256.json", 259),
+    ("wycheproof/raw_RS384.json", 259),
+    ("wycheproof/raw_RS512.json", 259),
+];
+
+#[test]
+fn signatures() {
+    let mut tally = Tally::default();
+    for vector in load(&FILES, &mut tally) {
+        let file = text(&vector["file"]).trim_start_matches("raw_");
+        let name = match vector["alg"].as_str().unwrap_or(file) {
+            "Ed25519" => "EdDSA",
+            name => name,
+        };
+        if is_later(name) {
+            tally.leave_out(name);
+            continue;
+        }
+        let algorithm = Algorithm::named(name).expect("an algorithm");
+        let jwk = vector.get("jwk").unwrap_or(&vector["group"]["jwk"]);
+        let verified = Key::parse(jwk).is_ok_and(|key| {
+            key.suits(None, algorithm)
+                && key.verifies(
+                    algorithm,
+                    &octets(text(&vector["msg"])),
+                    &octets(text(&vector["sig"])),
+                )
+        });
+        let id = format!(
+            "{file} {} {}: {}",
+            vector["group"]["file"], vector["tcId"], vector["comment"]
+        );
+        tally.check(&id, text(&vector["jws_result"]), verdict(verified));
+    }
+    tally.finish("Wycheproof, signatures");
+}
+
+fn octets(hex: &str) -> Vec<u8> {
+    assert!(hex.len().is_multiple_of(2), "{hex}");
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits"))
+        .collect()
+}
