@@ -26,15 +26,37 @@ pub(crate) struct KeySet {
 }
 
 impl KeySet {
-    /// Reads a JWK set.
+    /// Reads a JWK set of the configuration.
     ///
     /// Keys that can't be used are left out: providers publish keys for other purposes and of
-    /// types yet to come (RFC 7517 section 5).
+    /// types yet to come (RFC 7517 section 5). So are shared secrets beside public keys, since
+    /// then it isn't clear what is public (RFC 8725 section 3.1).
     ///
     /// # Errors
     ///
     /// What keeps the bytes from being a key set with at least one usable key.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let set = Self::read(bytes)?;
+        match set.keys.iter().all(Key::is_secret) {
+            true => set.usable(),
+            false => set
+                .without_secrets("it can't stand beside public keys")
+                .usable(),
+        }
+    }
+
+    /// Reads a JWK set that was fetched. What anybody can fetch is no shared secret.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse`].
+    pub(crate) fn parse_fetched(bytes: &[u8]) -> Result<Self, String> {
+        Self::read(bytes)?
+            .without_secrets("it must be in the configuration")
+            .usable()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, String> {
         let document = json::parse(bytes).map_err(|error| format!("not JSON: {error}"))?;
         let Some(Value::Array(list)) = document.get("keys") else {
             return Err("no key set: write {\"keys\": [...]}".to_owned());
@@ -59,10 +81,24 @@ impl KeySet {
                 }
             }
         }
-        match keys.is_empty() {
-            false => Ok(Self { keys, warnings }),
-            true if warnings.is_empty() => Err("the key set is empty".to_owned()),
-            true => Err(format!("no usable key: {}", warnings.join("; "))),
+        Ok(Self { keys, warnings })
+    }
+
+    fn without_secrets(mut self, why: &str) -> Self {
+        let count = self.keys.len();
+        self.keys.retain(|key| !key.is_secret());
+        for _ in self.keys.len()..count {
+            self.warnings
+                .push(format!("a shared secret is left out: {why}"));
+        }
+        self
+    }
+
+    fn usable(self) -> Result<Self, String> {
+        match self.keys.is_empty() {
+            false => Ok(self),
+            true if self.warnings.is_empty() => Err("the key set is empty".to_owned()),
+            true => Err(format!("no usable key: {}", self.warnings.join("; "))),
         }
     }
 
@@ -101,7 +137,7 @@ mod tests {
     #[test]
     fn unusable_keys_are_left_out_with_a_word() {
         let set = parse(&format!(
-            r#"{{"keys":[7,{{"kty":"oct","k":"AA"}},{ED25519},{{"kty":"RSA","n":"!","e":"AQAB"}}]}}"#
+            r#"{{"keys":[7,{{"kty":"new"}},{ED25519},{{"kty":"RSA","n":"!","e":"AQAB"}}]}}"#
         ))
         .unwrap();
         assert_eq!(set.keys.len(), 1);
@@ -143,6 +179,29 @@ mod tests {
             set.warnings(),
             ["key 0 holds private key material; only the public part is used"]
         );
+    }
+
+    #[test]
+    fn shared_secrets_stand_alone_and_in_the_configuration() {
+        let secret = format!(r#"{{"kty":"oct","k":"{}"}}"#, "A".repeat(43));
+        let alone = format!(r#"{{"keys":[{secret}]}}"#);
+        assert_eq!(parse(&alone).unwrap().keys.len(), 1);
+        assert_eq!(
+            KeySet::parse_fetched(alone.as_bytes()).unwrap_err(),
+            "no usable key: a shared secret is left out: it must be in the configuration"
+        );
+        let mixed = parse(&format!(r#"{{"keys":[{secret},{ED25519}]}}"#)).unwrap();
+        assert_eq!(mixed.keys.len(), 1);
+        assert_eq!(
+            mixed.warnings(),
+            ["a shared secret is left out: it can't stand beside public keys"]
+        );
+        assert_eq!(
+            parse(r#"{"keys":[{"kty":"oct","k":"AA"}]}"#).unwrap_err(),
+            "no usable key: key 0 is left out: its [k] is shorter than 32 octets"
+        );
+        let shown = format!("{:?}", parse(&alone).unwrap());
+        assert!(shown.contains("Secret(Secret)"), "{shown}");
     }
 
     #[test]

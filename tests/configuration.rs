@@ -141,7 +141,7 @@ fn jwt_rules() {
         (
             json!({"jwks": {"keys": [{"kty": "oct", "k": "AA"}]}}),
             Some(
-                "jwtRules[0].jwks: no usable key: key 0 is left out: its [kty] and [crv] are not supported",
+                "jwtRules[0].jwks: no usable key: key 0 is left out: its [k] is shorter than 32 octets",
             ),
         ),
         (

@@ -2,9 +2,10 @@
 
 #![cfg(not(target_family = "wasm"))]
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use jwt_simple::algorithms::{
-    ECDSAP256KeyPairLike as _, ECDSAP384KeyPairLike as _, EdDSAKeyPairLike as _,
-    RSAKeyPairLike as _,
+    ECDSAP256KeyPairLike as _, ECDSAP256kKeyPairLike as _, ECDSAP384KeyPairLike as _,
+    EdDSAKeyPairLike as _, RSAKeyPairLike as _,
 };
 use jwt_simple::prelude::*;
 use portcullis::{KeyStore, Node, Outcome, Policy, Reason, Request, evaluate};
@@ -86,9 +87,34 @@ macro_rules! interoperates {
     };
 }
 
+macro_rules! shares_a_secret {
+    ($( $test:ident: $key:ty; )*) => {
+        $(
+            #[test]
+            fn $test() {
+                // `generate` makes all of them 32 octets long, too short for the longer hashes.
+                let (own, other) = (<$key>::from_bytes(&[1; 64]), <$key>::from_bytes(&[2; 64]));
+                let jwk = |key: &$key| {
+                    let secret = BASE64_URL_SAFE_NO_PAD.encode(key.to_bytes());
+                    json!({"kty": "oct", "k": secret}).to_string()
+                };
+                let token = own.authenticate(claims()).unwrap();
+                check(stringify!($test), &jwk(&own), &token, &jwk(&other));
+            }
+        )*
+    };
+}
+
+shares_a_secret! {
+    hs256: HS256Key;
+    hs384: HS384Key;
+    hs512: HS512Key;
+}
+
 interoperates! {
     eddsa: Ed25519KeyPair, Ed25519KeyPair::generate;
     es256: ES256KeyPair, ES256KeyPair::generate;
+    es256k: ES256kKeyPair, ES256kKeyPair::generate;
     es384: ES384KeyPair, ES384KeyPair::generate;
     ps256: PS256KeyPair, || PS256KeyPair::generate(RSA_BITS).unwrap();
     ps384: PS384KeyPair, || PS384KeyPair::generate(RSA_BITS).unwrap();

@@ -1,4 +1,6 @@
-//! One public key and what it may verify.
+//! One key and what it may verify.
+
+use std::fmt;
 
 #[cfg(test)]
 mod wycheproof;
@@ -6,9 +8,12 @@ mod wycheproof;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::VerifyingKey as Ed25519Key;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use k256::ecdsa::VerifyingKey as Secp256k1Key;
 use p256::ecdsa::VerifyingKey as P256Key;
 use p384::ecdsa::VerifyingKey as P384Key;
 use p384::ecdsa::signature::Verifier as _;
+use p521::ecdsa::VerifyingKey as P521Key;
 use rsa::{BoxedUint, Pkcs1v15Sign, Pss, RsaPublicKey};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
@@ -35,12 +40,31 @@ macro_rules! pkcs1 {
     };
 }
 
-/// A signature algorithm of RFC 7518 section 3 or RFC 8037.
+macro_rules! hmac {
+    ($hash:ty, $secret:expr, $message:expr, $signature:expr) => {
+        Hmac::<$hash>::new_from_slice($secret)
+            .is_ok_and(|mac| mac.chain_update($message).verify_slice($signature).is_ok())
+    };
+}
+
+macro_rules! ecdsa {
+    ($curve:ident, $key:expr, $message:expr, $signature:expr) => {
+        $curve::ecdsa::Signature::from_slice($signature)
+            .is_ok_and(|signature| $key.verify($message, &signature).is_ok())
+    };
+}
+
+/// A signature algorithm of RFC 7518 section 3, RFC 8037 or RFC 8812.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Algorithm {
     EdDsa,
     Es256,
+    Es256k,
     Es384,
+    Es512,
+    Hs256,
+    Hs384,
+    Hs512,
     Ps256,
     Ps384,
     Ps512,
@@ -55,7 +79,12 @@ impl Algorithm {
         Some(match name {
             "EdDSA" => Self::EdDsa,
             "ES256" => Self::Es256,
+            "ES256K" => Self::Es256k,
             "ES384" => Self::Es384,
+            "ES512" => Self::Es512,
+            "HS256" => Self::Hs256,
+            "HS384" => Self::Hs384,
+            "HS512" => Self::Hs512,
             "PS256" => Self::Ps256,
             "PS384" => Self::Ps384,
             "PS512" => Self::Ps512,
@@ -71,7 +100,7 @@ impl Algorithm {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Unusable(pub(crate) &'static str);
 
-/// A public key of a key set (RFC 7517).
+/// A key of a key set (RFC 7517).
 #[derive(Debug)]
 pub(crate) struct Key {
     id: Option<String>,
@@ -84,7 +113,19 @@ enum Material {
     Ed25519(Ed25519Key),
     P256(P256Key),
     P384(Box<P384Key>),
+    P521(Box<P521Key>),
     Rsa(Box<RsaPublicKey>),
+    Secp256k1(Secp256k1Key),
+    Secret(Secret),
+}
+
+/// A key that signs as well as it verifies. It is never shown.
+struct Secret(Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret")
+    }
 }
 
 impl Key {
@@ -119,6 +160,11 @@ impl Key {
             algorithm,
             material,
         })
+    }
+
+    /// Whether whoever has this key can sign with it.
+    pub(crate) fn is_secret(&self) -> bool {
+        matches!(self.material, Material::Secret(_))
     }
 
     /// Whether a token with this header may have been signed with this key.
@@ -174,6 +220,17 @@ impl Material {
             (Some("EC"), Some("P-384")) => P384Key::from_sec1_bytes(&point(jwk, 48)?)
                 .map(|key| Self::P384(Box::new(key)))
                 .map_err(|_| Unusable("its [x] and [y] are no point of the curve")),
+            (Some("EC"), Some("P-521")) => P521Key::from_sec1_bytes(&point(jwk, 66)?)
+                .map(|key| Self::P521(Box::new(key)))
+                .map_err(|_| Unusable("its [x] and [y] are no point of the curve")),
+            (Some("EC"), Some("secp256k1")) => Secp256k1Key::from_sec1_bytes(&point(jwk, 32)?)
+                .map(Self::Secp256k1)
+                .map_err(|_| Unusable("its [x] and [y] are no point of the curve")),
+            (Some("oct"), _) => match octets(jwk, "k")? {
+                // RFC 7518 section 3.2: at least as long as the hash, of which this is the shortest.
+                secret if secret.len() >= 32 => Ok(Self::Secret(Secret(secret))),
+                _ => Err(Unusable("its [k] is shorter than 32 octets")),
+            },
             (Some("OKP"), Some("Ed25519")) => octets(jwk, "x")?
                 .try_into()
                 .ok()
@@ -186,31 +243,46 @@ impl Material {
     }
 
     fn suits(&self, algorithm: Algorithm) -> bool {
-        use Algorithm::{EdDsa, Es256, Es384, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
-        match algorithm {
-            EdDsa => matches!(self, Self::Ed25519(_)),
-            Es256 => matches!(self, Self::P256(_)),
-            Es384 => matches!(self, Self::P384(_)),
-            Ps256 | Ps384 | Ps512 | Rs256 | Rs384 | Rs512 => matches!(self, Self::Rsa(_)),
+        use Algorithm as A;
+        match self {
+            Self::Ed25519(_) => algorithm == A::EdDsa,
+            Self::P256(_) => algorithm == A::Es256,
+            Self::P384(_) => algorithm == A::Es384,
+            Self::P521(_) => algorithm == A::Es512,
+            Self::Rsa(_) => matches!(
+                algorithm,
+                A::Ps256 | A::Ps384 | A::Ps512 | A::Rs256 | A::Rs384 | A::Rs512
+            ),
+            Self::Secp256k1(_) => algorithm == A::Es256k,
+            Self::Secret(secret) => match algorithm {
+                A::Hs256 => true,
+                A::Hs384 => secret.0.len() >= 48,
+                A::Hs512 => secret.0.len() >= 64,
+                _ => false,
+            },
         }
     }
 
     fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        use Algorithm as A;
         match (self, algorithm) {
-            (Self::Ed25519(key), Algorithm::EdDsa) => {
-                ed25519_dalek::Signature::from_slice(signature)
-                    .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok())
-            }
-            (Self::P256(key), Algorithm::Es256) => p256::ecdsa::Signature::from_slice(signature)
-                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
-            (Self::P384(key), Algorithm::Es384) => p384::ecdsa::Signature::from_slice(signature)
-                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
-            (Self::Rsa(key), Algorithm::Ps256) => pss!(Sha256, key, message, signature),
-            (Self::Rsa(key), Algorithm::Ps384) => pss!(Sha384, key, message, signature),
-            (Self::Rsa(key), Algorithm::Ps512) => pss!(Sha512, key, message, signature),
-            (Self::Rsa(key), Algorithm::Rs256) => pkcs1!(Sha256, key, message, signature),
-            (Self::Rsa(key), Algorithm::Rs384) => pkcs1!(Sha384, key, message, signature),
-            (Self::Rsa(key), Algorithm::Rs512) => pkcs1!(Sha512, key, message, signature),
+            (Self::Ed25519(key), A::EdDsa) => ed25519_dalek::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok()),
+            (Self::P256(key), A::Es256) => ecdsa!(p256, key, message, signature),
+            (Self::P384(key), A::Es384) => ecdsa!(p384, key, message, signature),
+            (Self::P521(key), A::Es512) => ecdsa!(p521, key, message, signature),
+            (Self::Rsa(key), A::Ps256) => pss!(Sha256, key, message, signature),
+            (Self::Rsa(key), A::Ps384) => pss!(Sha384, key, message, signature),
+            (Self::Rsa(key), A::Ps512) => pss!(Sha512, key, message, signature),
+            (Self::Rsa(key), A::Rs256) => pkcs1!(Sha256, key, message, signature),
+            (Self::Rsa(key), A::Rs384) => pkcs1!(Sha384, key, message, signature),
+            (Self::Rsa(key), A::Rs512) => pkcs1!(Sha512, key, message, signature),
+            // The crate takes only the lower of the two S that verify; RFC 8812 takes both.
+            (Self::Secp256k1(key), A::Es256k) => k256::ecdsa::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify(message, &signature.normalize_s()).is_ok()),
+            (Self::Secret(secret), A::Hs256) => hmac!(Sha256, &secret.0, message, signature),
+            (Self::Secret(secret), A::Hs384) => hmac!(Sha384, &secret.0, message, signature),
+            (Self::Secret(secret), A::Hs512) => hmac!(Sha512, &secret.0, message, signature),
             _ => false,
         }
     }

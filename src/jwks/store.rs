@@ -268,7 +268,7 @@ fn parse(body: &[u8]) -> Result<KeySet, FetchError> {
     if body.len() > MAX_BODY {
         return Err(FetchError::TooLarge);
     }
-    KeySet::parse(body).map_err(FetchError::Unusable)
+    KeySet::parse_fetched(body).map_err(FetchError::Unusable)
 }
 
 #[cfg(test)]

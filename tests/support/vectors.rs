@@ -101,7 +101,7 @@ fn verify(name: &str, file: &Value) -> Suite {
         );
         case.at = vector["now"].as_u64().expect("seconds");
         if keys.contains("\"oct\"") {
-            case.left_out = Some("other algorithms");
+            case.left_out = Some("a shared secret that is fetched");
         }
         // Envoy tries a key without `alg` whatever its curve; here the curve decides.
         if id == "jvl-verify-pem_ec-AlgUnspecifiedDoesNotMatchJwtFail" {

@@ -49,7 +49,12 @@ fn signatures() {
             "{file} {} {}: {}",
             vector["group"]["file"], vector["tcId"], vector["comment"]
         );
-        tally.check(&id, text(&vector["jws_result"]), verdict(verified));
+        // RFC 7518 section 3.2 refuses keys that are shorter than the hash.
+        let expected = match vector["comment"].as_str() {
+            Some("short key") => "invalid",
+            _ => text(&vector["jws_result"]),
+        };
+        tally.check(&id, expected, verdict(verified));
     }
     tally.finish("Wycheproof, signatures");
 }
