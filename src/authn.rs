@@ -4,12 +4,14 @@ mod location;
 mod output;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use self::location::{Locations, Removal, Token as Found};
 pub(crate) use self::output::Output;
-use crate::config::JwtRule;
+use crate::config::text::text;
+use crate::config::{Defaults, JwtRule};
 use crate::jwks::{KeySet, KeySetId, KeyStore, Lookup};
 use crate::jwt::{ClaimPath, Expected, Token, Verified};
 use crate::outcome::{Change, Changes, Reason};
@@ -78,8 +80,8 @@ enum Miss {
 }
 
 impl Rule {
-    pub(crate) fn new(rule: JwtRule, keys: Keys, default_skew: Option<u64>) -> Self {
-        let own_skew = rule.clock_skew.map(|skew| skew.as_secs());
+    pub(crate) fn new(rule: JwtRule, keys: Keys, defaults: Option<&Defaults>) -> Self {
+        let seconds = |duration: Option<Duration>| duration.map(|duration| duration.as_secs());
         let mut space_delimited: Vec<String> = SPACE_DELIMITED
             .iter()
             .map(|&name| name.to_owned())
@@ -93,7 +95,16 @@ impl Rule {
             expected: Expected {
                 issuer: rule.issuer().map(str::to_owned),
                 audiences: rule.audiences.iter().map(|text| text.0.clone()).collect(),
-                clock_skew: own_skew.or(default_skew).unwrap_or(DEFAULT_CLOCK_SKEW),
+                clock_skew: seconds(rule.clock_skew)
+                    .or_else(|| seconds(defaults?.clock_skew))
+                    .unwrap_or(DEFAULT_CLOCK_SKEW),
+                require_expiration: rule
+                    .require_expiration
+                    .or_else(|| defaults?.require_expiration)
+                    .unwrap_or_default(),
+                max_lifetime: seconds(rule.max_token_lifetime)
+                    .or_else(|| seconds(defaults?.max_token_lifetime)),
+                media_type: text(&rule.required_type).or_else(|| text(&defaults?.required_type)),
             },
             keys,
             outputs: Output::of(&rule),

@@ -131,6 +131,12 @@ record! {
     pub(crate) struct Defaults {
         /// How far the clocks of issuer and proxy may be apart. Default: `60s`, as in Envoy.
         clock_skew: Option<Duration>,
+        /// Whether a token without `exp` is refused. Default: it never ends, as in Envoy.
+        require_expiration: Option<bool>,
+        /// How long a token may still be good for when it is presented.
+        max_token_lifetime: Option<Duration>,
+        /// What the header `typ` of a token must say, such as `at+jwt` (RFC 9068).
+        required_type: Option<Text>,
     }
 }
 

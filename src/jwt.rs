@@ -22,8 +22,7 @@ const MAX_TOKEN: usize = 64 * 1024;
 /// A token in compact serialisation (RFC 7515 section 3.1) whose parts have the right form.
 #[derive(Debug)]
 pub(crate) struct Token<'a> {
-    algorithm: Algorithm,
-    key_id: Option<String>,
+    header: Header,
     claims: Map<String, Value>,
     not_before: Option<u64>,
     expiration: Option<u64>,
@@ -34,7 +33,7 @@ pub(crate) struct Token<'a> {
 }
 
 /// What a token must say to be taken.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Expected {
     /// `iss`, compared byte for byte; `None` takes any, and a token without.
     pub(crate) issuer: Option<String>,
@@ -42,6 +41,12 @@ pub(crate) struct Expected {
     pub(crate) audiences: Vec<String>,
     /// How far the clocks may be apart, in seconds.
     pub(crate) clock_skew: u64,
+    /// Whether a token must say when it ends.
+    pub(crate) require_expiration: bool,
+    /// How long a token may still be good for, in seconds; it must say so, then.
+    pub(crate) max_lifetime: Option<u64>,
+    /// What `typ` must say (RFC 8725 section 3.11).
+    pub(crate) media_type: Option<String>,
 }
 
 /// A token whose signature was verified with a key of its issuer.
@@ -85,13 +90,12 @@ impl<'a> Token<'a> {
         if header.is_empty() || payload.is_empty() || signature.is_empty() {
             return Err(Reason::Malformed);
         }
-        let (algorithm, key_id) = parse_header(header)?;
+        let signed = header.len() + 1 + payload.len();
+        let header = parse_header(header)?;
         let claims = object(payload, Reason::PayloadEncoding, Reason::PayloadSyntax)?;
         let (not_before, expiration) = check_types(&claims)?;
-        let signed = header.len() + 1 + payload.len();
         Ok(Self {
-            algorithm,
-            key_id,
+            header,
             claims,
             not_before,
             expiration,
@@ -107,12 +111,19 @@ impl<'a> Token<'a> {
     ///
     /// # Errors
     ///
-    /// A wrong issuer, a time outside of `nbf` and `exp`, a wrong audience, in this order.
+    /// A wrong issuer, a wrong type, a time outside of `nbf` and `exp`, a life that is too long, a
+    /// wrong audience, in this order.
     pub(crate) fn validate(&self, expected: &Expected, now: u64) -> Result<(), Reason> {
         if let Some(issuer) = &expected.issuer
             && self.text("iss") != Some(issuer)
         {
             return Err(Reason::IssuerUnknown);
+        }
+        let bare = |name: &str| bare_media_type(name).to_ascii_lowercase();
+        if let Some(wanted) = &expected.media_type
+            && self.header.media_type.as_deref().map(bare) != Some(bare(wanted))
+        {
+            return Err(Reason::TypeNotAllowed);
         }
         let skew = expected.clock_skew;
         if self
@@ -127,6 +138,14 @@ impl<'a> Token<'a> {
         {
             return Err(Reason::Expired);
         }
+        match (self.expiration, expected.max_lifetime) {
+            (None, _) if expected.require_expiration => return Err(Reason::ExpirationMissing),
+            (None, Some(_)) => return Err(Reason::ExpirationMissing),
+            (Some(end), Some(longest)) if end.saturating_sub(now) > longest => {
+                return Err(Reason::LifetimeTooLong);
+            }
+            _ => {}
+        }
         if !self.is_for(&expected.audiences) {
             return Err(Reason::AudienceNotAllowed);
         }
@@ -140,12 +159,12 @@ impl<'a> Token<'a> {
     /// No key of the set fits the token, or none of those that fit made the signature.
     pub(crate) fn verify(self, keys: &KeySet) -> Result<Verified, Reason> {
         let mut candidates = keys
-            .candidates(self.key_id.as_deref(), self.algorithm)
+            .candidates(self.header.key_id.as_deref(), self.header.algorithm)
             .peekable();
         if candidates.peek().is_none() {
             return Err(Reason::KeyNotFound);
         }
-        if candidates.any(|key| key.verifies(self.algorithm, self.signed, &self.signature)) {
+        if candidates.any(|key| key.verifies(self.header.algorithm, self.signed, &self.signature)) {
             Ok(Verified {
                 claims: self.claims,
                 payload: self.payload.to_vec(),
@@ -192,7 +211,24 @@ fn object(part: &[u8], encoding: Reason, syntax: Reason) -> Result<Map<String, V
     }
 }
 
-fn parse_header(part: &[u8]) -> Result<(Algorithm, Option<String>), Reason> {
+/// `application/` is left out of a `typ` where it can be (RFC 7515 section 4.1.9).
+fn bare_media_type(name: &str) -> &str {
+    let prefix = "application/";
+    match name.split_at_checked(prefix.len()) {
+        Some((start, rest)) if start.eq_ignore_ascii_case(prefix) && !rest.contains('/') => rest,
+        _ => name,
+    }
+}
+
+#[derive(Debug)]
+struct Header {
+    algorithm: Algorithm,
+    key_id: Option<String>,
+    /// `typ`, where it is a string.
+    media_type: Option<String>,
+}
+
+fn parse_header(part: &[u8]) -> Result<Header, Reason> {
     let header = object(part, Reason::HeaderEncoding, Reason::HeaderSyntax)?;
     let algorithm = match header.get("alg") {
         Some(Value::String(name)) => Algorithm::named(name).ok_or(Reason::AlgorithmUnsupported)?,
@@ -211,7 +247,11 @@ fn parse_header(part: &[u8]) -> Result<(Algorithm, Option<String>), Reason> {
     if header.get("b64").is_some_and(|value| *value != true) {
         return Err(Reason::UnencodedPayload);
     }
-    Ok((algorithm, key_id))
+    Ok(Header {
+        algorithm,
+        key_id,
+        media_type: header.get("typ").and_then(Value::as_str).map(str::to_owned),
+    })
 }
 
 /// RFC 7519 section 4.1: registered claims have the right type or the token is no token. Returns
@@ -386,6 +426,7 @@ mod tests {
             issuer: issuer.map(str::to_owned),
             audiences: audiences.iter().map(|a| (*a).to_owned()).collect(),
             clock_skew: 60,
+            ..Expected::default()
         };
         let any = expected(None, &[]);
         let api = expected(Some("i"), &["https://api/"]);
@@ -439,6 +480,68 @@ mod tests {
                 token.validate(expected, now).err(),
                 reason,
                 "{payload} {now}"
+            );
+        }
+    }
+
+    #[test]
+    fn limits_that_istio_does_not_have() {
+        let must_end = Expected {
+            require_expiration: true,
+            ..Expected::default()
+        };
+        let an_hour = Expected {
+            max_lifetime: Some(3600),
+            ..Expected::default()
+        };
+        let access = Expected {
+            media_type: Some("at+jwt".to_owned()),
+            ..Expected::default()
+        };
+        let typed = |name: &str| format!(r#"{{"alg":"RS256","typ":{name}}}"#);
+        let plain = r#"{"alg":"RS256"}"#.to_owned();
+        for (header, payload, expected, reason) in [
+            (&plain, "{}", &must_end, Some(Reason::ExpirationMissing)),
+            (&plain, r#"{"exp":101}"#, &must_end, None),
+            (&plain, "{}", &an_hour, Some(Reason::ExpirationMissing)),
+            (&plain, r#"{"exp":3700}"#, &an_hour, None),
+            (
+                &plain,
+                r#"{"exp":3701}"#,
+                &an_hour,
+                Some(Reason::LifetimeTooLong),
+            ),
+            (&plain, r#"{"exp":99}"#, &an_hour, Some(Reason::Expired)),
+            (&typed("\"at+jwt\""), "{}", &access, None),
+            (&typed("\"AT+JWT\""), "{}", &access, None),
+            (&typed("\"application/at+jwt\""), "{}", &access, None),
+            (&typed("\"Application/At+Jwt\""), "{}", &access, None),
+            (
+                &typed("\"JWT\""),
+                "{}",
+                &access,
+                Some(Reason::TypeNotAllowed),
+            ),
+            (
+                &typed("\"a/at+jwt\""),
+                "{}",
+                &access,
+                Some(Reason::TypeNotAllowed),
+            ),
+            (
+                &typed("[\"at+jwt\"]"),
+                "{}",
+                &access,
+                Some(Reason::TypeNotAllowed),
+            ),
+            (&plain, "{}", &access, Some(Reason::TypeNotAllowed)),
+        ] {
+            let text = token(header, payload);
+            let token = Token::parse(text.as_bytes()).unwrap();
+            assert_eq!(
+                token.validate(expected, 100).err(),
+                reason,
+                "{header} {payload}"
             );
         }
     }

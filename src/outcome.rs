@@ -128,6 +128,7 @@ reasons! {
     AudienceNotAString = Token 401 "jwt_audience_type" "Jwt payload [aud] field is not a string or string list",
     AudienceNotAllowed = Token 403 "jwt_audience_not_allowed" "Audiences in Jwt are not allowed",
     CriticalHeader = Token 401 "jwt_critical_header" "Jwt header [crit] is not supported",
+    ExpirationMissing = Token 401 "jwt_exp_missing" "Jwt payload [exp] field is required",
     ExpirationNotANumber = Token 401 "jwt_exp_type" "Jwt payload [exp] field is not an integer",
     ExpirationOutOfRange = Token 401 "jwt_exp_range" "Jwt payload [exp] field is not a positive 64 bit integer",
     Expired = Token 401 "jwt_expired" "Jwt is expired",
@@ -141,6 +142,7 @@ reasons! {
     KeyIdNotAString = Token 401 "jwt_kid_type" "Jwt header [kid] field is not a string",
     KeyNotFound = Token 401 "jwt_key_not_found" "Jwks doesn't have key to match kid or alg from Jwt",
     KeysUnavailable = Token 401 "jwks_unavailable" "Jwks remote fetch is failed",
+    LifetimeTooLong = Token 401 "jwt_lifetime" "Jwt lives too long",
     Malformed = Token 401 "jwt_malformed" "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections",
     NotBeforeNotANumber = Token 401 "jwt_nbf_type" "Jwt payload [nbf] field is not an integer",
     NotBeforeOutOfRange = Token 401 "jwt_nbf_range" "Jwt payload [nbf] field is not a positive 64 bit integer",
@@ -156,6 +158,7 @@ reasons! {
     SubjectNotAString = Token 401 "jwt_sub_type" "Jwt payload [sub] field is not a string",
     TokenTooLarge = Token 401 "jwt_too_large" "Jwt is too large",
     TooManyTokens = Token 401 "jwt_too_many" "Request has too many Jwts",
+    TypeNotAllowed = Token 401 "jwt_type" "Jwt header [typ] is not allowed",
     UnencodedPayload = Token 401 "jwt_unencoded_payload" "Jwt header [b64] is not supported",
 }
 

@@ -9,7 +9,7 @@ use crate::authz::{self, PolicySet};
 use crate::config::authorization::Action;
 use crate::config::reader::{Input, Mistake, Mistakes, Read as _, Report};
 use crate::config::text::text;
-use crate::config::{self, AuthorizationRules, Config, JwtRule};
+use crate::config::{self, AuthorizationRules, Config, Defaults, JwtRule};
 use crate::istio::{Here, Kind};
 use crate::jwks::{ClusterMap, KeySetId, KeySetSource};
 
@@ -84,7 +84,6 @@ struct Compiler {
     clusters: ClusterMap,
     cache_duration: Duration,
     refetch_interval: Duration,
-    clock_skew: Option<u64>,
     rules: Vec<Rule>,
     authorization: PolicySet,
     key_sets: Vec<Rc<KeySetSource>>,
@@ -94,10 +93,6 @@ impl Compiler {
     fn new(config: &Config, node: &Node) -> Self {
         let jwks = config.jwks.as_ref();
         let hosts = jwks.into_iter().flat_map(|jwks| &jwks.clusters);
-        let clock_skew = config
-            .defaults
-            .as_ref()
-            .and_then(|defaults| defaults.clock_skew);
         Self {
             here: Here::new(config.workload.as_ref(), node),
             clusters: ClusterMap {
@@ -112,7 +107,6 @@ impl Compiler {
             refetch_interval: jwks
                 .and_then(|jwks| jwks.refetch_interval)
                 .unwrap_or(DEFAULT_REFETCH_INTERVAL),
-            clock_skew: clock_skew.map(|skew| skew.as_secs()),
             rules: Vec::new(),
             authorization: PolicySet::default(),
             key_sets: Vec::new(),
@@ -121,8 +115,9 @@ impl Compiler {
 
     fn compile(mut self, config: Config, warnings: Vec<String>) -> Result<Policy, Mistakes> {
         let mut mistakes = Vec::new();
+        let defaults = config.defaults;
         for rule in config.jwt_rules.unwrap_or_default() {
-            self.add_rule(rule);
+            self.add_rule(rule, defaults.as_ref());
         }
         let ours = self.here.namespace.clone().unwrap_or_default();
         for (index, policy) in config
@@ -148,7 +143,9 @@ impl Compiler {
                         self.add_policy(namespace, &resource.name, action, rules);
                     }
                     Kind::RequestAuthentication(rules) => {
-                        rules.into_iter().for_each(|rule| self.add_rule(rule));
+                        for rule in rules {
+                            self.add_rule(rule, defaults.as_ref());
+                        }
                     }
                 },
                 Err(message) => mistakes.push(Mistake {
@@ -184,7 +181,7 @@ impl Compiler {
         })
     }
 
-    fn add_rule(&mut self, mut rule: JwtRule) {
+    fn add_rule(&mut self, mut rule: JwtRule, defaults: Option<&Defaults>) {
         let keys = match (rule.jwks.take(), rule.jwks_uri.take()) {
             (Some(inline), _) => Keys::Inline(inline.0),
             (None, Some(uri)) => Keys::Remote(self.key_set(KeySetSource {
@@ -196,7 +193,7 @@ impl Compiler {
             })),
             (None, None) => Keys::Nowhere,
         };
-        self.rules.push(Rule::new(rule, keys, self.clock_skew));
+        self.rules.push(Rule::new(rule, keys, defaults));
     }
 
     /// Rules with the same source share what is fetched.

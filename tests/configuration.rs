@@ -200,7 +200,14 @@ fn jwt_rules() {
             json!({"timeout": 5}),
             Some("jwtRules[0].timeout: expected a string, found a number"),
         ),
-        (json!({"clockSkew": "0s"}), None),
+        (
+            json!({"clockSkew": "0s", "requireExpiration": true, "maxTokenLifetime": "1h", "requiredType": "at+jwt"}),
+            None,
+        ),
+        (
+            json!({"requiredType": ""}),
+            Some("jwtRules[0].requiredType: an empty value can't match anything: remove it"),
+        ),
         (
             json!({"forwardOriginalToken": "yes"}),
             Some("jwtRules[0].forwardOriginalToken: expected true or false, found a string"),

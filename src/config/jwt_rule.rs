@@ -43,6 +43,12 @@ record! {
     beyond {
         /// As `defaults.clockSkew`, for this rule.
         clock_skew: Option<Duration>,
+        /// As `defaults.requireExpiration`, for this rule.
+        require_expiration: Option<bool>,
+        /// As `defaults.maxTokenLifetime`, for this rule.
+        max_token_lifetime: Option<Duration>,
+        /// As `defaults.requiredType`, for this rule.
+        required_type: Option<Text>,
     }
     check check_rule;
 }

@@ -139,14 +139,14 @@ fn without_claims(jws: &[u8]) -> Option<Token<'_>> {
         return None;
     };
     URL_SAFE_NO_PAD.decode(payload).ok()?;
-    let (algorithm, key_id) = parse_header(header).ok()?;
+    let signed = &jws[..=header.len() + payload.len()];
+    let header = parse_header(header).ok()?;
     Some(Token {
-        algorithm,
-        key_id,
+        header,
         claims: Map::new(),
         not_before: None,
         expiration: None,
-        signed: &jws[..=header.len() + payload.len()],
+        signed,
         payload,
         signature: URL_SAFE_NO_PAD.decode(signature).ok()?,
     })
@@ -178,6 +178,7 @@ fn expected(audiences: &[Value], clock_skew: u64) -> Expected {
             .map(|audience| text(audience).to_owned())
             .collect(),
         clock_skew,
+        ..Expected::default()
     }
 }
 
@@ -209,10 +210,12 @@ fn fields(token: &Token<'_>, asked: &Value) -> Value {
     for (name, field) in fields.as_object_mut().into_iter().flatten() {
         let claim = |name: &str| token.claims.get(name).cloned();
         *field = match name.as_str() {
-            "alg" => format!("{:?}", token.algorithm).to_uppercase().into(),
+            "alg" => format!("{:?}", token.header.algorithm)
+                .to_uppercase()
+                .into(),
             "audiences" => claim("aud").unwrap_or(json!([])),
             "exp" => token.expiration.unwrap_or_default().into(),
-            "kid" => token.key_id.clone().into(),
+            "kid" => token.header.key_id.clone().into(),
             "nbf" => token.not_before.unwrap_or_default().into(),
             "iat" => whole_seconds(claim("iat").and_then(|iat| iat.as_f64()).unwrap_or(0.0)).into(),
             "signature" => String::from_utf8_lossy(&token.signature).into(),
