@@ -153,6 +153,10 @@ fn provider(rule: &Value, defaults: &Value) -> Result<Value, String> {
         "outputPayloadToHeader",
         "outputClaimToHeaders",
         "spaceDelimitedClaims",
+        // What Istio can't ask for.
+        "maxTokenLifetime",
+        "requireExpiration",
+        "requiredType",
     ];
     for (name, value) in members(rule, "JWTRule", &known) {
         match name.as_str() {
