@@ -77,6 +77,8 @@ enum Miss {
     NoToken,
     Pending(KeySetId),
     Refused(Reason),
+    /// None of the keys fits, but a fetch may bring one that does.
+    Stale(KeySetId),
 }
 
 impl Rule {
@@ -132,12 +134,12 @@ impl Rule {
         for found in tokens.iter().rev() {
             match self.verify(found, keys, now) {
                 Ok(token) => verified = Some(token),
-                Err(Miss::Pending(id)) => pending = Some(id),
+                Err(miss @ (Miss::Pending(_) | Miss::Stale(_))) => pending = Some(miss),
                 Err(miss) => return Err(miss),
             }
         }
         match (pending, verified) {
-            (Some(id), _) => Err(Miss::Pending(id)),
+            (Some(miss), _) => Err(miss),
             (None, Some(token)) => Ok(Identity { token, rule: self }),
             (None, None) => Err(Miss::NoToken),
         }
@@ -153,7 +155,7 @@ impl Rule {
                 Lookup::Pending => Err(Miss::Pending(*id)),
                 Lookup::Ready(fetched) => token.verify(fetched).map_err(|reason| match reason {
                     // The issuer may have added a key since.
-                    Reason::KeyNotFound if keys.may_bring_another(*id, now) => Miss::Pending(*id),
+                    Reason::KeyNotFound if keys.may_bring_another(*id, now) => Miss::Stale(*id),
                     reason => Miss::Refused(reason),
                 }),
                 Lookup::Unavailable => Err(Miss::Refused(Reason::KeysUnavailable)),
@@ -185,6 +187,7 @@ impl Authentication {
             return Authenticated::Unknown;
         }
         let mut pending = Vec::new();
+        let mut stale = Vec::new();
         let mut refused = Vec::new();
         for rule in &self.rules {
             match rule.apply(request, keys, now) {
@@ -193,11 +196,14 @@ impl Authentication {
                 Ok(_) => break,
                 Err(Miss::NoToken) => {}
                 Err(Miss::Pending(id)) => pending.push(id),
+                Err(Miss::Stale(id)) => stale.push(id),
                 Err(Miss::Refused(reason)) => refused.push(reason),
             }
         }
-        if !pending.is_empty() {
-            return Authenticated::Await(pending);
+        // Keys that are there and don't fit are no reason to wait if another rule's do.
+        let awaited = if pending.is_empty() { stale } else { pending };
+        if !awaited.is_empty() {
+            return Authenticated::Await(awaited);
         }
         reported(&refused).map_or(Authenticated::Unknown, Authenticated::Refused)
     }
@@ -222,7 +228,7 @@ impl Authentication {
                 removal.add(&found);
             }
         }
-        let mut changes = removal.into_changes(&self.written);
+        let mut changes = removal.into_changes();
         let sent = |name: &String| request.values(name).next().is_some();
         let stripped = self.written.iter().filter(|name| sent(name));
         changes.extend(stripped.map(|name| Change::Remove(name.clone())));

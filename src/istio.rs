@@ -1,11 +1,12 @@
 //! Istio resources as they stand in YAML, and which of them apply to this workload.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::{Map, Value};
 
 use crate::config::authorization::{self, Action};
-use crate::config::reader::{Dialect, Input, Object, Read, record};
+use crate::config::reader::{Dialect, Input, Mistake, Object, Read, record};
 use crate::config::text::text;
 use crate::config::{AuthorizationRules, JwtRule, Workload};
 use crate::policy::Node;
@@ -18,9 +19,20 @@ pub(crate) struct Resource {
     pub(crate) name: String,
     pub(crate) namespace: Option<String>,
     /// Where it stands in the configuration.
-    pub(crate) path: String,
+    path: String,
     attachment: Attachment,
     pub(crate) kind: Kind,
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::AuthorizationPolicy { .. } => "AuthorizationPolicy",
+            Kind::RequestAuthentication(_) => "RequestAuthentication",
+        };
+        let namespace = self.namespace.as_deref().unwrap_or_default();
+        write!(formatter, "{kind} {namespace}/{}", self.name)
+    }
 }
 
 /// What a resource says.
@@ -292,6 +304,14 @@ impl Here {
 }
 
 impl Resource {
+    /// The mistake of a resource of which [`Self::applies`] can't tell.
+    pub(crate) fn misplaced(&self, message: &str) -> Mistake {
+        Mistake {
+            path: self.path.clone(),
+            message: message.to_owned(),
+        }
+    }
+
     /// Whether the resource applies here.
     ///
     /// # Errors

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::authn::{Authentication, Keys, Rule};
 use crate::authz::{self, PolicySet};
 use crate::config::authorization::Action;
-use crate::config::reader::{Input, Mistake, Mistakes, Read as _, Report};
+use crate::config::reader::{Input, Mistake, Mistakes, Read as _, Readable, Report};
 use crate::config::text::text;
-use crate::config::{self, AuthorizationRules, Config, Defaults, JwtRule};
-use crate::istio::{Here, Kind};
+use crate::config::{self, AuthorizationRules, Config, Defaults, JwtRule, Workload};
+use crate::istio::{Here, Kind, Resource};
 use crate::jwks::{ClusterMap, KeySetId, KeySetSource};
 
 /// How long Istio's proxies keep a fetched key set.
@@ -50,8 +52,13 @@ impl Policy {
         let document = config::parse(configuration)?;
         let report = Report::default();
         let config = Config::read(&Input::root(&document, &report));
-        let (config, warnings) = report.into_result(config)?;
-        Compiler::new(&config, node).compile(config, warnings)
+        match report.into_result(config) {
+            Ok((config, warnings)) => Compiler::new(&config, node).compile(config, warnings),
+            Err(mut mistakes) => {
+                mistakes.0.extend(misplaced(&document, node));
+                Err(mistakes)
+            }
+        }
     }
 
     /// What is allowed but worth a word, each with its path.
@@ -66,16 +73,36 @@ impl Policy {
         &self.summary
     }
 
-    pub(crate) fn key_set_uri(&self, id: KeySetId) -> String {
+    /// A key set, for the log: its address and the cluster that leads there.
+    pub(crate) fn describe_key_set(&self, id: KeySetId) -> String {
         let source = self.key_sets.get(id.0);
-        source
-            .map(|source| source.uri.to_string())
-            .unwrap_or_default()
+        source.map_or_else(String::new, |source| {
+            format!("key set {} (cluster `{}`)", source.uri, source.cluster)
+        })
     }
 
     pub(crate) fn key_sets(&self) -> &[Rc<KeySetSource>] {
         &self.key_sets
     }
+}
+
+/// The resources that can't be placed, of a configuration in which other things are wrong.
+fn misplaced(document: &Value, node: &Node) -> Vec<Mistake> {
+    let found_before = Report::default();
+    let input = Input::root(document, &found_before);
+    let read = input.object().and_then(|object| {
+        let workload = object.field::<Option<Workload>>("workload")?;
+        let resources = object.field::<Vec<Readable<Resource>>>("resources")?;
+        Some((Here::new(workload.as_ref(), node), resources))
+    });
+    let (here, resources) = match &read {
+        Some((here, resources)) => (here, resources.as_slice()),
+        None => return Vec::new(),
+    };
+    let resources = resources.iter().filter_map(|readable| readable.0.as_ref());
+    resources
+        .filter_map(|resource| Some(resource.misplaced(resource.applies(here).err()?)))
+        .collect()
 }
 
 /// What is put together while resources are gone through.
@@ -87,6 +114,8 @@ struct Compiler {
     rules: Vec<Rule>,
     authorization: PolicySet,
     key_sets: Vec<Rc<KeySetSource>>,
+    /// Resources that are for other workloads.
+    elsewhere: Vec<String>,
 }
 
 impl Compiler {
@@ -110,10 +139,11 @@ impl Compiler {
             rules: Vec::new(),
             authorization: PolicySet::default(),
             key_sets: Vec::new(),
+            elsewhere: Vec::new(),
         }
     }
 
-    fn compile(mut self, config: Config, warnings: Vec<String>) -> Result<Policy, Mistakes> {
+    fn compile(mut self, config: Config, mut warnings: Vec<String>) -> Result<Policy, Mistakes> {
         let mut mistakes = Vec::new();
         let defaults = config.defaults;
         for rule in config.jwt_rules.unwrap_or_default() {
@@ -136,7 +166,7 @@ impl Compiler {
         }
         for resource in config.resources.unwrap_or_default() {
             match resource.applies(&self.here) {
-                Ok(false) => {}
+                Ok(false) => self.elsewhere.push(resource.to_string()),
                 Ok(true) => match resource.kind {
                     Kind::AuthorizationPolicy { action, rules } => {
                         let namespace = resource.namespace.as_ref().unwrap_or(&ours);
@@ -148,16 +178,13 @@ impl Compiler {
                         }
                     }
                 },
-                Err(message) => mistakes.push(Mistake {
-                    path: resource.path,
-                    message: message.to_owned(),
-                }),
+                Err(message) => mistakes.push(resource.misplaced(message)),
             }
         }
         if !mistakes.is_empty() {
             return Err(Mistakes(mistakes));
         }
-        let summary = format!(
+        let mut summary = format!(
             "{} JWT rules, {} DENY and {} ALLOW policies apply to workload `{}` in namespace `{}`",
             self.rules.len(),
             self.authorization.deny.len(),
@@ -168,6 +195,16 @@ impl Compiler {
                 .unwrap_or_default(),
             ours,
         );
+        if !self.elsewhere.is_empty() {
+            summary.push_str("; for other workloads: ");
+            summary.push_str(&self.elsewhere.join(", "));
+        }
+        let nothing = self.rules.is_empty()
+            && self.authorization.deny.is_empty()
+            && self.authorization.allow.is_empty();
+        if nothing {
+            warnings.push("nothing applies here, so every request passes".to_owned());
+        }
         Ok(Policy {
             summary,
             authentication: Authentication::new(self.rules),

@@ -31,7 +31,7 @@ pub(crate) fn verdict(accepted: bool) -> &'static str {
 }
 
 /// The vectors of these files, each with its file's name as `file` and with what is said of all its
-/// group, or of all the file, as `group`. Next to a file is how many it has.
+/// group, or of all the file, as `group`. Next to a file is how many it has at least.
 pub(crate) fn load(files: &[(&str, usize)], tally: &mut Tally) -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors");
     if !folder.exists() {
@@ -47,7 +47,7 @@ pub(crate) fn load(files: &[(&str, usize)], tally: &mut Tally) -> Vec<Value> {
             let document: Value = serde_json::from_slice(&text)
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let vectors = vectors(file, &document);
-            assert_eq!(vectors.len(), *count, "vectors of {file}");
+            assert!(vectors.len() >= *count, "vectors of {file} are missing");
             vectors
         })
         .collect()

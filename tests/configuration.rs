@@ -76,8 +76,8 @@ fn every_mistake_is_listed_at_once() {
             "resources[2].spec.action: unknown action: write ALLOW or DENY",
             "resources[2].spec.rules[0].to[0].operation.ports: not supported by this version of \
              Portcullis: remove the resource or rule",
-            "resources[2].spec.rules[0].to[0].operation.paths[1]: an empty value can't match \
-             anything: remove it",
+            "resources[2].spec.rules[0].to[0].operation.paths[1]: an empty value says \
+             nothing: write one, or remove it",
             "resources[2].spec.rules[1].when[0].key: unknown attribute: write \
              `request.auth.claims[...]`, `request.headers[...]`, `request.auth.principal`, \
              `request.auth.audiences` or `request.auth.presenter`",
@@ -146,11 +146,11 @@ fn jwt_rules() {
         ),
         (
             json!({"jwks": 1}),
-            Some("jwtRules[0].jwks: expected a string, found a number"),
+            Some("jwtRules[0].jwks: expected a string, found a number: put it in quotes"),
         ),
         (
             json!({"audiences": [""]}),
-            Some("jwtRules[0].audiences[0]: an empty value can't match anything: remove it"),
+            Some("jwtRules[0].audiences[0]: an empty value says nothing: write one, or remove it"),
         ),
         (
             json!({"fromHeaders": [{"name": ""}]}),
@@ -168,7 +168,9 @@ fn jwt_rules() {
         ),
         (
             json!({"fromCookies": ["a", ""]}),
-            Some("jwtRules[0].fromCookies[1]: an empty value can't match anything: remove it"),
+            Some(
+                "jwtRules[0].fromCookies[1]: an empty value says nothing: write one, or remove it",
+            ),
         ),
         (
             json!({"outputPayloadToHeader": "x y"}),
@@ -198,7 +200,9 @@ fn jwt_rules() {
         ),
         (
             json!({"timeout": 5}),
-            Some("jwtRules[0].timeout: expected a string, found a number"),
+            Some(
+                "jwtRules[0].timeout: not a duration; write for example \"5s\", \"1m30s\" or \"500ms\"",
+            ),
         ),
         (
             json!({"clockSkew": "0s", "requireExpiration": true, "maxTokenLifetime": "1h", "requiredType": "at+jwt"}),
@@ -206,7 +210,7 @@ fn jwt_rules() {
         ),
         (
             json!({"requiredType": ""}),
-            Some("jwtRules[0].requiredType: an empty value can't match anything: remove it"),
+            Some("jwtRules[0].requiredType: an empty value says nothing: write one, or remove it"),
         ),
         (
             json!({"forwardOriginalToken": "yes"}),
@@ -478,6 +482,49 @@ fn a_resource_that_can_not_be_placed_is_a_mistake() {
 }
 
 #[test]
+fn placement_is_told_with_the_other_mistakes() {
+    let configuration = json!({
+        "resources": [
+            resource("AuthorizationPolicy", "foo", &json!({})),
+            resource("AuthorizationPolicy", "foo", &json!({"action": "no"})),
+        ],
+        "colour": 1,
+    });
+    let found = mistakes(&configuration);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found[0].starts_with("colour: unknown field"), "{found:?}");
+    assert!(
+        found[1].starts_with("resources[1].spec.action: "),
+        "{found:?}"
+    );
+    assert!(
+        found[2].starts_with("resources[0]: it can't be told"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn what_is_for_others_is_named() {
+    let configuration = json!({
+        "resources": [
+            resource("AuthorizationPolicy", "foo", &json!({"selector": {"matchLabels": {"app": "shopp"}}})),
+            resource("RequestAuthentication", "bar", &json!({})),
+        ],
+        "workload": {"name": "shop", "namespace": "foo", "labels": {"app": "shop"}},
+    });
+    let policy = Policy::load(configuration.to_string().as_bytes(), &Node::default()).unwrap();
+    assert_eq!(
+        policy.summary(),
+        "0 JWT rules, 0 DENY and 0 ALLOW policies apply to workload `shop` in namespace `foo`; \
+         for other workloads: AuthorizationPolicy foo/r, RequestAuthentication bar/r"
+    );
+    assert_eq!(
+        policy.warnings(),
+        ["nothing applies here, so every request passes"]
+    );
+}
+
+#[test]
 fn an_empty_name_places_nothing() {
     // As an unset variable of a template leaves it.
     for name in ["name", "namespace", "gateway", "rootNamespace"] {
@@ -486,7 +533,7 @@ fn an_empty_name_places_nothing() {
             "workload": {name: ""},
             "jwks": {"cluster": "", "clusters": [{"host": "", "cluster": ""}]},
         });
-        let empty = "an empty value can't match anything: remove it";
+        let empty = "an empty value says nothing: write one, or remove it";
         assert_eq!(
             mistakes(&configuration),
             [

@@ -110,11 +110,14 @@ impl Locations {
         }
         if !self.cookies.is_empty() {
             for (line, crumb, text) in crumbs(request) {
-                let (name, value) = split_at_equals(trimmed(text));
-                if self
-                    .cookies
-                    .iter()
-                    .any(|own| own.as_bytes() == trimmed(name))
+                // A crumb without a name is all value.
+                let text = trimmed(text);
+                let (name, value) = split_at_equals(text);
+                if text.contains(&b'=')
+                    && self
+                        .cookies
+                        .iter()
+                        .any(|own| own.as_bytes() == trimmed(name))
                 {
                     found.push(Token {
                         text: unquoted(value).into(),
@@ -220,9 +223,8 @@ impl<'r> Removal<'r> {
         self.places.insert(token.place);
     }
 
-    /// The changes that leave every other byte of the request as it is, without those of headers
-    /// that go as a whole anyway.
-    pub(crate) fn into_changes(self, gone_anyway: &BTreeSet<String>) -> Vec<Change> {
+    /// The changes that leave every other byte of the request as it is.
+    pub(crate) fn into_changes(self) -> Vec<Change> {
         let mut changes = Vec::new();
         if self
             .places
@@ -238,7 +240,6 @@ impl<'r> Removal<'r> {
             .enumerate()
             .filter(|(line, _)| self.touches(*line))
             .map(|(_, (name, _))| name)
-            .filter(|name| !gone_anyway.contains(*name))
             .collect();
         for name in touched {
             changes.push(Change::Remove(name.to_owned()));
@@ -455,7 +456,7 @@ mod tests {
                 .headers()
                 .map(|(n, v)| (n.to_owned(), v.to_vec()))
                 .collect();
-            crate::outcome::Changes(removal.into_changes(&BTreeSet::new())).apply(&mut left);
+            crate::outcome::Changes(removal.into_changes()).apply(&mut left);
             let left: Vec<_> = left
                 .iter()
                 .filter(|(n, _)| n == name)

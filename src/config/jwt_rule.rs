@@ -98,6 +98,9 @@ impl Read for InlineKeySet {
             (Value::Object(_), Dialect::Short) => {
                 KeySet::parse(input.value().to_string().as_bytes())
             }
+            (Value::Object(_), Dialect::Istio) => {
+                return input.expected_so("a string", "write the key set as JSON in a string");
+            }
             _ => KeySet::parse(input.text()?.as_bytes()),
         };
         match parsed {

@@ -133,16 +133,25 @@ impl<'a> Input<'a> {
 
     /// Reports that something else was expected here.
     pub(crate) fn expected<T>(&self, what: &str) -> Option<T> {
-        let found = match self.value {
+        self.mistake(format!("expected {what}, found {}", self.found()));
+        None
+    }
+
+    /// Reports that something else was expected here, and how to make it of what is.
+    pub(crate) fn expected_so<T>(&self, what: &str, advice: &str) -> Option<T> {
+        self.mistake(format!("expected {what}, found {}: {advice}", self.found()));
+        None
+    }
+
+    fn found(&self) -> &'static str {
+        match self.value {
             Value::Null => "null",
             Value::Bool(_) => "a boolean",
             Value::Number(_) => "a number",
             Value::String(_) => "a string",
             Value::Array(_) => "a list",
             Value::Object(_) => "an object",
-        };
-        self.mistake(format!("expected {what}, found {found}"));
-        None
+        }
     }
 
     pub(crate) fn path(&self) -> String {
@@ -162,6 +171,7 @@ impl<'a> Input<'a> {
     pub(crate) fn text(&self) -> Option<&'a str> {
         match self.value {
             Value::String(text) => Some(text),
+            Value::Bool(_) | Value::Number(_) => self.expected_so("a string", "put it in quotes"),
             _ => self.expected("a string"),
         }
     }
@@ -309,10 +319,22 @@ impl<T: Read> Read for Option<T> {
     }
 }
 
+/// A value that may be wrong, where that has been reported.
+pub(crate) struct Readable<T>(pub(crate) Option<T>);
+
+impl<T: Read> Read for Readable<T> {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        Some(Self(T::read(input)))
+    }
+}
+
 impl<T: Read> Read for Vec<T> {
     fn read(input: &Input<'_>) -> Option<Self> {
         let Value::Array(items) = input.value else {
-            return input.expected("a list");
+            return match input.value {
+                Value::String(_) => input.expected_so("a list", "put it in brackets"),
+                _ => input.expected("a list"),
+            };
         };
         let read: Vec<Option<T>> = items
             .iter()
@@ -368,8 +390,7 @@ impl Read for BTreeMap<String, String> {
 
 impl Read for Duration {
     fn read(input: &Input<'_>) -> Option<Self> {
-        let text = input.text()?;
-        let duration = parse_duration(text);
+        let duration = input.value.as_str().and_then(parse_duration);
         if duration.is_none() {
             input.mistake("not a duration; write for example \"5s\", \"1m30s\" or \"500ms\"");
         }
@@ -499,7 +520,7 @@ mod tests {
             [
                 "frist: unknown field; the fields here are `firstName`, `tags`, `extra`",
                 "`firstName` is missing",
-                "tags[1]: expected a string, found a number",
+                "tags[1]: expected a string, found a number: put it in quotes",
                 "tags[2]: expected a string, found an object",
                 "extra: expected true or false, found a string",
             ]

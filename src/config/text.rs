@@ -15,7 +15,7 @@ impl Read for Text {
     fn read(input: &Input<'_>) -> Option<Self> {
         match input.text()? {
             "" => {
-                input.mistake("an empty value can't match anything: remove it");
+                input.mistake("an empty value says nothing: write one, or remove it");
                 None
             }
             text => Some(Self(text.to_owned())),

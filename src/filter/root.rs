@@ -59,14 +59,14 @@ impl Root {
     }
 
     fn finish(&self, worker: &Worker, id: KeySetId, answer: Result<&[u8], FetchError>, now: u64) {
-        let uri = worker.policy.key_set_uri(id);
+        let key_set = worker.policy.describe_key_set(id);
         match worker.keys.borrow_mut().finish(id, answer, now) {
             Ok(warnings) => {
                 for warning in warnings {
-                    log::warn!("key set {uri}: {warning}");
+                    log::warn!("{key_set}: {warning}");
                 }
             }
-            Err(error) => log::warn!("key set {uri} could not be fetched: {error}"),
+            Err(error) => log::warn!("{key_set} could not be fetched: {error}"),
         }
         self.wake(worker, id);
     }

@@ -63,12 +63,9 @@ impl Worker {
             Some((request, Outcome::Forward(changes))) => match make(&changes) {
                 Ok(()) => Verdict::Forward,
                 // A header that should have gone may still be there.
-                Err(_) => answer(&Reason::ProxyUnreadable.into(), None, &request),
+                Err(_) => self.refuse(&Reason::ProxyUnreadable.into(), &request),
             },
-            Some((request, Outcome::Refuse(refusal))) => {
-                self.log(&refusal);
-                answer(&refusal, Some(&self.policy), &request)
-            }
+            Some((request, Outcome::Refuse(refusal))) => self.refuse(&refusal, &request),
             Some((_, Outcome::Await(on))) => {
                 self.ask_for_tick(&on);
                 self.waiting.borrow_mut().push(Waiting {
@@ -78,8 +75,13 @@ impl Worker {
                 });
                 Verdict::Wait
             }
-            None => answer(&Reason::ProxyUnreadable.into(), None, &Request::default()),
+            None => self.refuse(&Reason::ProxyUnreadable.into(), &Request::default()),
         });
+    }
+
+    fn refuse(&self, refusal: &Refusal, request: &Request) -> Verdict {
+        self.log(refusal);
+        answer(refusal, Some(&self.policy), request)
     }
 
     /// `None` where the host doesn't hand out the request.

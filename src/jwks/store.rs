@@ -103,10 +103,15 @@ impl std::fmt::Display for FetchError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoAnswer => formatter.write_str("no answer (time-out or connection failure)"),
+            Self::Status(status @ (503 | 504)) => write!(
+                formatter,
+                "status {status} instead of 200, which may be Envoy's own: the host can't be \
+                 reached, or didn't answer within the time-out"
+            ),
             Self::Status(status) => write!(formatter, "status {status} instead of 200"),
             Self::TooLarge => write!(formatter, "the answer is longer than {MAX_BODY} bytes"),
             Self::Undeliverable => formatter.write_str(
-                "Envoy has no such cluster; name one in `jwks.cluster` or `jwks.clusters`",
+                "Envoy has no such cluster; name another in `jwks.cluster` or `jwks.clusters`",
             ),
             Self::Unusable(why) => formatter.write_str(why),
         }

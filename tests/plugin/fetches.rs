@@ -243,6 +243,76 @@ fn tokens_of_no_key_do_not_wait_for_a_provider_that_is_down() {
 }
 
 #[test]
+fn a_pause_after_failures_outlasts_the_interval_for_new_keys() {
+    let fixture = Fixture::new();
+    let vm = fixture.vm();
+    let old = json!({ "keys": [mint::public_key("kp384")] }).to_string();
+    fixture.ask(&vm, "good");
+    vm.answer(fetch(&vm), 200, old.as_bytes());
+
+    // Old keys are fetched again and again in vain, until the pause is a minute.
+    let mut now = NOW + 300;
+    for pause in [2, 4, 8, 16, 32, 60] {
+        vm.set_time(now);
+        vm.fail(fetch(&vm));
+        now += pause;
+    }
+    vm.set_time(now - 60 + 45);
+    let refused = fixture.ask(&vm, "good");
+    assert_eq!(
+        reply(&vm, refused).0,
+        401,
+        "it waits for a fetch that can't start"
+    );
+}
+
+#[test]
+fn another_rules_keys_are_no_reason_to_wait() {
+    let fixture = Fixture::new();
+    let mut config = fixture.config.clone();
+    let inline = fixture.suite.expand("${keys.idp}");
+    let rules = config["jwtRules"].as_array_mut().expect("rules");
+    let second = json!({ "issuer": rules[0]["issuer"], "jwks": inline });
+    rules.push(second);
+    let vm = Vm::start(config.to_string().as_bytes(), NOW).expect("a good configuration");
+
+    let first = fixture.ask(&vm, "good");
+    assert!(
+        matches!(vm.state(first), State::Paused),
+        "which rule wins must not depend on whose keys come first"
+    );
+    let other = json!({ "keys": [mint::public_key("kp384")] }).to_string();
+    vm.answer(fetch(&vm), 200, other.as_bytes());
+    assert!(is_forwarded(&vm, first));
+
+    vm.set_time(NOW + 31);
+    let later = fixture.ask(&vm, "good");
+    assert!(
+        is_forwarded(&vm, later),
+        "the first rule's keys are there and don't fit"
+    );
+    vm.tick();
+    assert!(vm.callouts().is_empty());
+}
+
+#[test]
+fn a_flood_does_not_put_the_fetch_off() {
+    let fixture = Fixture::new();
+    let vm = fixture.vm();
+    let calls = || vm.host_calls()["proxy_set_tick_period_milliseconds"];
+    let before = calls();
+    for _ in 0..20 {
+        fixture.ask(&vm, "good");
+    }
+    assert_eq!(calls(), before + 1, "asking again would put the tick off");
+    vm.fail(fetch(&vm));
+    let between = calls();
+    vm.set_time(NOW + 60);
+    fixture.ask(&vm, "good");
+    assert_eq!(calls(), between + 1, "the next wait needs a tick, too");
+}
+
+#[test]
 fn a_plugin_asks_for_ticks() {
     let fixture = Fixture::new();
     let vm = fixture.vm();
