@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """An identity provider to try things with: serves key sets, and mints tokens as Istio's gen-jwt.py does.
 
-    python envoy/idp.py serve --listen 0.0.0.0:8000
-    python envoy/idp.py token --issuer issuer-foo --audience httpbin --expire 5 --claim groups='["admin"]'
+    .venv/bin/python envoy/idp.py serve --listen 0.0.0.0:8000
+    .venv/bin/python envoy/idp.py token --issuer issuer-foo --audience httpbin --expire 5 --claim groups='["admin"]'
 
 Both keep each issuer's private keys in the file `--keys`, and make those that are missing. They are for trying only.
 """
 
 import argparse
 import json
+import secrets
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,7 +33,7 @@ class Keys:
         kept = json.loads(self.path.read_text()) if self.path.exists() else {}
         if issuer not in kept:
             kept[issuer] = {
-                alg: jwk.JWK.generate(kid=f"{issuer}-{alg}", alg=alg, use="sig", **kind).export_private(as_dict=True)
+                alg: jwk.JWK.generate(kid=f"{issuer}-{alg}-{secrets.token_hex(4)}", alg=alg, use="sig", **kind).export_private(as_dict=True)
                 for alg, kind in KINDS.items()
             }
             self.path.touch(mode=0o600)

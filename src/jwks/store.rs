@@ -8,6 +8,7 @@
 //!      +---- Unavailable <--+  +-- retry_at is past  +--------------------------------------+
 //! ```
 //!
+//! A token that none of the keys fits may start a fetch early, but not before `refetch_at`.
 //! Whatever is under way, a set is fetched once at a time. A failed fetch is repeated after a pause
 //! that doubles, and until then requests without keys are answered at once.
 
