@@ -95,13 +95,12 @@ fn misplaced(document: &Value, node: &Node) -> Vec<Mistake> {
         let resources = object.field::<Vec<Readable<Resource>>>("resources")?;
         Some((Here::new(workload.as_ref(), node), resources))
     });
-    let (here, resources) = match &read {
-        Some((here, resources)) => (here, resources.as_slice()),
-        None => return Vec::new(),
+    let Some((here, resources)) = read else {
+        return Vec::new();
     };
     let resources = resources.iter().filter_map(|readable| readable.0.as_ref());
     resources
-        .filter_map(|resource| Some(resource.misplaced(resource.applies(here).err()?)))
+        .filter_map(|resource| Some(resource.misplaced(resource.applies(&here).err()?)))
         .collect()
 }
 
