@@ -255,8 +255,9 @@ fn reported(refused: &[Reason]) -> Option<Reason> {
 }
 
 impl Identity<'_> {
-    pub(crate) fn claim(&self, path: &ClaimPath) -> Option<&Value> {
-        self.token.claim(path)
+    /// A claim at the top that is a string.
+    pub(crate) fn text(&self, claim: &str) -> Option<&str> {
+        self.token.text(claim)
     }
 
     /// Whether the claim is a string that passes, or a list with one. Nothing else ever does, as

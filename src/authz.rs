@@ -1,6 +1,6 @@
 //! Authorization: Istio's policies over a request and the identity of its token.
 
-use serde_json::Value;
+use std::fmt;
 
 use crate::authn::Identity;
 use crate::jwt::ClaimPath;
@@ -65,7 +65,7 @@ impl PolicySet {
         if let Some(rule) = first_match(&self.deny, request, identity) {
             return Err(Refusal {
                 reason: Reason::PolicyDenied,
-                policy: Some(rule),
+                policy: Some(rule.to_string()),
             });
         }
         if self.allow.is_empty() || first_match(&self.allow, request, identity).is_some() {
@@ -75,17 +75,27 @@ impl PolicySet {
     }
 }
 
-fn first_match(
-    policies: &[Policy],
+/// A rule and its place, in Istio's form: `ns[foo]-policy[name]-rule[0]`. It is put together only
+/// where it is told.
+struct RuleName<'p>(&'p Policy, usize);
+
+impl fmt::Display for RuleName<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}-rule[{}]", self.0.name, self.1)
+    }
+}
+
+fn first_match<'p>(
+    policies: &'p [Policy],
     request: &Request,
     identity: Option<&Identity<'_>>,
-) -> Option<String> {
+) -> Option<RuleName<'p>> {
     policies.iter().find_map(|policy| {
         let index = policy
             .rules
             .iter()
             .position(|rule| rule.matches(request, identity))?;
-        Some(format!("{}-rule[{index}]", policy.name))
+        Some(RuleName(policy, index))
     })
 }
 
@@ -129,11 +139,9 @@ impl Test {
                 identity.any_text(path, |text| any(patterns, text.as_bytes()))
             }),
             Self::Header(name, patterns) => request.values(name).any(|value| any(patterns, value)),
-            Self::Host(patterns) => request.value(":authority").is_some_and(|host| {
-                patterns
-                    .iter()
-                    .any(|pattern| pattern.matches_ignoring_case(host))
-            }),
+            Self::Host(patterns) => request
+                .value(":authority")
+                .is_some_and(|host| any(patterns, &host.to_ascii_lowercase())),
             Self::Path(patterns) => request.path().is_some_and(|path| any(patterns, path)),
             Self::RequestPrincipal(patterns) => identity
                 .is_some_and(|identity| patterns.iter().any(|pattern| pattern.matches(identity))),
@@ -179,8 +187,7 @@ impl PrincipalMatch {
     fn matches(&self, identity: &Identity<'_>) -> bool {
         let matches = |claim: &str, pattern: &StringMatch| {
             identity
-                .claim(&ClaimPath::top(claim))
-                .and_then(Value::as_str)
+                .text(claim)
                 .is_some_and(|text| pattern.matches(text.as_bytes()))
         };
         matches("iss", &self.issuer) && matches("sub", &self.subject)

@@ -62,6 +62,11 @@ impl Verified {
         &self.payload
     }
 
+    /// A claim at the top that is a string.
+    pub(crate) fn text(&self, claim: &str) -> Option<&str> {
+        self.claims.get(claim).and_then(Value::as_str)
+    }
+
     pub(crate) fn claim(&self, path: &ClaimPath) -> Option<&Value> {
         path.find(&self.claims)
     }

@@ -28,7 +28,7 @@ impl StringMatch {
         Self::parse(pattern, Self::Present)
     }
 
-    /// A pattern for hosts. It is matched with [`Self::matches_ignoring_case`].
+    /// A pattern for hosts, which have no case: it takes what was put into lower case.
     pub(crate) fn host(pattern: &str) -> Self {
         Self::header(&pattern.to_ascii_lowercase())
     }
@@ -53,10 +53,6 @@ impl StringMatch {
             Self::Present => true,
             Self::Suffix(suffix) => value.ends_with(suffix.as_bytes()),
         }
-    }
-
-    pub(crate) fn matches_ignoring_case(&self, value: &[u8]) -> bool {
-        self.matches(&value.to_ascii_lowercase())
     }
 }
 
@@ -109,7 +105,7 @@ mod tests {
             ("example.com:*", "Example.com:8080", true),
         ] {
             assert_eq!(
-                StringMatch::host(pattern).matches_ignoring_case(host.as_bytes()),
+                StringMatch::host(pattern).matches(&host.as_bytes().to_ascii_lowercase()),
                 expected,
                 "{pattern} {host}"
             );

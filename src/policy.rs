@@ -17,6 +17,8 @@ use crate::jwks::{ClusterMap, KeySetId, KeySetSource};
 
 /// How long Istio's proxies keep a fetched key set.
 const DEFAULT_CACHE_DURATION: Duration = Duration::from_secs(300);
+/// How many resources for other workloads the log names.
+const MAX_NAMED: usize = 10;
 /// How often tokens that no key fits may cause a fetch.
 const DEFAULT_REFETCH_INTERVAL: Duration = Duration::from_secs(30);
 /// How long Istio's proxies wait for a key set.
@@ -195,8 +197,12 @@ impl Compiler {
             ours,
         );
         if !self.elsewhere.is_empty() {
+            let (named, rest) = self.elsewhere.split_at(self.elsewhere.len().min(MAX_NAMED));
             summary.push_str("; for other workloads: ");
-            summary.push_str(&self.elsewhere.join(", "));
+            summary.push_str(&named.join(", "));
+            if !rest.is_empty() {
+                summary.push_str(&format!(" and {} more", rest.len()));
+            }
         }
         let nothing = self.rules.is_empty()
             && self.authorization.deny.is_empty()

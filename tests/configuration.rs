@@ -518,6 +518,15 @@ fn what_is_for_others_is_named() {
         "0 JWT rules, 0 DENY and 0 ALLOW policies apply to workload `shop` in namespace `foo`; \
          for other workloads: AuthorizationPolicy foo/r, RequestAuthentication bar/r"
     );
+    let many: Vec<Value> = (0..12)
+        .map(|_| resource("AuthorizationPolicy", "bar", &json!({})))
+        .collect();
+    let many = json!({"resources": many, "workload": {"namespace": "foo"}});
+    let many = Policy::load(many.to_string().as_bytes(), &Node::default()).unwrap();
+    assert!(
+        many.summary()
+            .ends_with("AuthorizationPolicy bar/r and 2 more")
+    );
     assert_eq!(
         policy.warnings(),
         ["nothing applies here, so every request passes"]
