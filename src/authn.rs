@@ -2,16 +2,18 @@
 
 mod location;
 mod output;
+mod presented;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use self::location::{Locations, Removal, Token as Found};
+use self::location::{Locations, Removal};
 pub(crate) use self::output::Output;
+use self::presented::{Miss, Presented};
 use crate::config::text::text;
-use crate::config::{Defaults, JwtRule};
+use crate::config::{Defaults, JwtRule, Tokens};
 use crate::jwks::{KeySet, KeySetId, KeyStore, Lookup};
 use crate::jwt::{ClaimPath, Expected, Token, Verified};
 use crate::outcome::{Change, Changes, Reason};
@@ -23,13 +25,12 @@ const DEFAULT_CLOCK_SKEW: u64 = 60;
 /// Claims that Istio always reads as lists separated by spaces.
 const SPACE_DELIMITED: [&str; 2] = ["permission", "scope"];
 
-/// How many tokens one rule looks at in a request; each costs a verification.
-const MAX_TOKENS: usize = 8;
-
 /// The rules of all RequestAuthentications that apply here.
 #[derive(Debug, Default)]
 pub(crate) struct Authentication {
     rules: Vec<Rule>,
+    /// Which of the presented tokens must verify.
+    demanded: Tokens,
     /// Every header that some rule writes. The client's copies never pass.
     written: BTreeSet<String>,
 }
@@ -61,24 +62,21 @@ pub(crate) struct Identity<'p> {
     rule: &'p Rule,
 }
 
-/// The answer of [`Authentication::authenticate`].
+/// A request whose tokens were looked at.
 #[derive(Debug)]
-pub(crate) enum Authenticated<'p> {
-    /// These key sets are needed to tell.
-    Await(Vec<KeySetId>),
-    Known(Identity<'p>),
-    Refused(Reason),
-    /// No token was presented, or the request is a CORS preflight, which carries none.
-    Unknown,
+pub(crate) struct Authenticated<'p, 'r> {
+    /// `None` where no token was presented, and for a CORS preflight, which carries none.
+    pub(crate) identity: Option<Identity<'p>>,
+    /// The tokens that don't reach the upstream.
+    removal: Removal<'r>,
 }
 
-/// Why a rule didn't take the request.
-enum Miss {
-    NoToken,
-    Pending(KeySetId),
+/// Why a request doesn't go on.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    /// These key sets are needed to tell.
+    Await(Vec<KeySetId>),
     Refused(Reason),
-    /// None of the keys fits, but a fetch may bring one that does.
-    Stale(KeySetId),
 }
 
 impl Rule {
@@ -116,37 +114,8 @@ impl Rule {
         }
     }
 
-    /// Verifies every token at the rule's locations. One that fails, fails the rule: the upstream
-    /// might read that one. The identity is that of the first location.
-    fn apply<'p>(
-        &'p self,
-        request: &Request,
-        keys: &KeyStore,
-        now: u64,
-    ) -> Result<Identity<'p>, Miss> {
-        let tokens = self.locations.find(request);
-        if tokens.len() > MAX_TOKENS {
-            return Err(Miss::Refused(Reason::TooManyTokens));
-        }
-        let mut pending = None;
-        let mut verified = None;
-        // Envoy looks at cookies first and at headers last; the order decides which error is told.
-        for found in tokens.iter().rev() {
-            match self.verify(found, keys, now) {
-                Ok(token) => verified = Some(token),
-                Err(miss @ (Miss::Pending(_) | Miss::Stale(_))) => pending = Some(miss),
-                Err(miss) => return Err(miss),
-            }
-        }
-        match (pending, verified) {
-            (Some(miss), _) => Err(miss),
-            (None, Some(token)) => Ok(Identity { token, rule: self }),
-            (None, None) => Err(Miss::NoToken),
-        }
-    }
-
-    fn verify(&self, found: &Found<'_>, keys: &KeyStore, now: u64) -> Result<Verified, Miss> {
-        let token = Token::parse(found.text()).map_err(Miss::Refused)?;
+    fn verify(&self, text: &[u8], keys: &KeyStore, now: u64) -> Result<Verified, Miss> {
+        let token = Token::parse(text).map_err(Miss::Refused)?;
         token.validate(&self.expected, now).map_err(Miss::Refused)?;
         match &self.keys {
             Keys::Inline(keys) => token.verify(keys).map_err(Miss::Refused),
@@ -166,69 +135,70 @@ impl Rule {
 
 impl Authentication {
     /// Rules are tried in the order of their issuers, as Istio sorts them.
-    pub(crate) fn new(mut rules: Vec<Rule>) -> Self {
+    pub(crate) fn new(mut rules: Vec<Rule>, demanded: Tokens) -> Self {
         rules.sort_by(|a, b| a.expected.issuer.cmp(&b.expected.issuer));
         let written = rules.iter().flat_map(|rule| &rule.outputs);
         Self {
             written: written.map(|output| output.header().to_owned()).collect(),
+            demanded,
             rules,
         }
     }
 
-    /// Istio's requirement over all rules, `any{P1..Pn, all{any{P1, missing}..}}`: the first rule
-    /// that takes the request wins; if none does, a token at the locations of any rule refuses it.
-    pub(crate) fn authenticate(
+    /// Decides whose request this is, and which tokens it keeps.
+    ///
+    /// # Errors
+    ///
+    /// Why the request doesn't go on.
+    pub(crate) fn authenticate<'r>(
         &self,
-        request: &Request,
+        request: &'r Request,
         keys: &KeyStore,
         now: u64,
-    ) -> Authenticated<'_> {
-        if request.is_cors_preflight() {
-            return Authenticated::Unknown;
+    ) -> Result<Authenticated<'_, 'r>, Halt> {
+        let rules = self.rules.iter();
+        let mut presented: Vec<Presented<'_, 'r>> = rules
+            .filter_map(|rule| Presented::find(rule, request))
+            .collect();
+        let mut removal = Removal::new(request);
+        if presented.is_empty() || request.is_cors_preflight() {
+            let places = presented.iter().flat_map(Presented::places);
+            places.for_each(|place| removal.add(place));
+            return Ok(Authenticated {
+                identity: None,
+                removal,
+            });
         }
-        let mut pending = Vec::new();
-        let mut stale = Vec::new();
-        let mut refused = Vec::new();
-        for rule in &self.rules {
-            match rule.apply(request, keys, now) {
-                // Which rule wins must not depend on which key set comes first.
-                Ok(identity) if pending.is_empty() => return Authenticated::Known(identity),
-                Ok(_) => break,
-                Err(Miss::NoToken) => {}
-                Err(Miss::Pending(id)) => pending.push(id),
-                Err(Miss::Stale(id)) => stale.push(id),
-                Err(Miss::Refused(reason)) => refused.push(reason),
-            }
+        let winner = presented.remove(presented::winner(&presented, keys, now)?);
+        let others = presented;
+        if self.demanded == Tokens::All {
+            presented::all_verify(&winner, &others, keys, now)?;
         }
-        // Keys that are there and don't fit are no reason to wait if another rule's do.
-        let awaited = if pending.is_empty() { stale } else { pending };
-        if !awaited.is_empty() {
-            return Authenticated::Await(awaited);
-        }
-        reported(&refused).map_or(Authenticated::Unknown, Authenticated::Refused)
+        let kept = presented::kept(&winner, &others, keys, now)?;
+        let stays = |place| match winner.is_at(place) {
+            true => winner.rule.forward,
+            false => kept.contains(&place),
+        };
+        let places = others.iter().chain([&winner]).flat_map(Presented::places);
+        places
+            .filter(|place| !stays(*place))
+            .for_each(|place| removal.add(place));
+        let rule = winner.rule;
+        Ok(Authenticated {
+            identity: winner.into_first().map(|token| Identity { token, rule }),
+            removal,
+        })
     }
 
     /// What a request that goes on looks like: the client's copies of written headers gone, tokens
-    /// taken out where no rule forwards them, and the outputs of the rule that won written.
-    ///
-    /// Only tokens that were verified may reach the upstream, so those of rules that didn't win
-    /// are taken out, too.
-    pub(crate) fn changes(&self, request: &Request, identity: Option<&Identity<'_>>) -> Changes {
-        let forwarded: Vec<Found<'_>> = match identity {
-            Some(identity) if identity.rule.forward => identity.rule.locations.find(request),
-            _ => Vec::new(),
-        };
-        let mut removal = Removal::new(request);
-        for found in self
-            .rules
-            .iter()
-            .flat_map(|rule| rule.locations.find(request))
-        {
-            if !forwarded.contains(&found) {
-                removal.add(&found);
-            }
-        }
-        let mut changes = removal.into_changes();
+    /// taken out, and the outputs of the rule that won written.
+    pub(crate) fn changes(
+        &self,
+        request: &Request,
+        authenticated: &Authenticated<'_, '_>,
+    ) -> Changes {
+        let identity = authenticated.identity.as_ref();
+        let mut changes = authenticated.removal.changes();
         let sent = |name: &String| request.values(name).next().is_some();
         let stripped = self.written.iter().filter(|name| sent(name));
         changes.extend(stripped.map(|name| Change::Remove(name.clone())));
@@ -238,20 +208,6 @@ impl Authentication {
         }
         Changes(changes)
     }
-}
-
-/// Which of several reasons Envoy tells: that of the rule that failed first, if more is known of
-/// its token than that its issuer is another's; else the last such reason.
-fn reported(refused: &[Reason]) -> Option<Reason> {
-    let known = |reason: &&Reason| **reason != Reason::IssuerUnknown;
-    let first = refused.first()?;
-    Some(
-        *refused
-            .iter()
-            .rfind(known)
-            .filter(|_| !known(&first))
-            .unwrap_or(first),
-    )
 }
 
 impl Identity<'_> {
@@ -270,28 +226,6 @@ impl Identity<'_> {
             }
             Some(Value::String(text)) => passes(text),
             _ => false,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_reason_that_envoy_tells() {
-        use Reason::{Expired, IssuerUnknown, Malformed};
-        for (refused, expected) in [
-            (&[][..], None),
-            (&[Expired], Some(Expired)),
-            (&[IssuerUnknown], Some(IssuerUnknown)),
-            (&[IssuerUnknown, IssuerUnknown], Some(IssuerUnknown)),
-            (&[IssuerUnknown, Expired], Some(Expired)),
-            (&[Expired, IssuerUnknown], Some(Expired)),
-            (&[Expired, Malformed], Some(Expired)),
-            (&[IssuerUnknown, Expired, Malformed], Some(Malformed)),
-        ] {
-            assert_eq!(reported(refused), expected, "{refused:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(crate) use self::authorization::AuthorizationRules;
 pub(crate) use self::document::parse;
 pub(crate) use self::jwt_rule::JwtRule;
-use self::reader::{Input, record};
+use self::reader::{Input, Read, record};
 use self::text::{HeaderValue, Text};
 use crate::istio::Resource;
 
@@ -26,6 +26,9 @@ record! {
         jwt_rules: Option<Vec<JwtRule>>,
         /// Short form: `AuthorizationPolicy` resources that apply here.
         authorization_policies: Option<Vec<NamedPolicy>>,
+        /// Which of the tokens that a request presents must verify: `any` (default, as in Istio:
+        /// those of one rule) or `all`.
+        tokens: Option<Tokens>,
         /// Who we are, for selectors; what is missing is read from Envoy's node metadata.
         workload: Option<Workload>,
         /// How key sets are fetched.
@@ -46,6 +49,29 @@ fn says_something(config: &Config, input: &Input<'_>) {
         input.mistake(
             "nothing to do: write at least one of `resources`, `jwtRules`, `authorizationPolicies`",
         );
+    }
+}
+
+/// Which of the tokens that a request presents must verify.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Tokens {
+    /// Each one, by a rule that looks for tokens where it stands.
+    All,
+    /// All those of one rule; the others don't reach the upstream.
+    #[default]
+    Any,
+}
+
+impl Read for Tokens {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        match input.text()? {
+            "all" => Some(Self::All),
+            "any" => Some(Self::Any),
+            _ => {
+                input.mistake("unknown demand: write `any` or `all`");
+                None
+            }
+        }
     }
 }
 

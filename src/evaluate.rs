@@ -1,6 +1,6 @@
 //! The one function that decides.
 
-use crate::authn::Authenticated;
+use crate::authn::Halt;
 use crate::jwks::KeyStore;
 use crate::outcome::{Outcome, Refusal};
 use crate::policy::Policy;
@@ -11,17 +11,17 @@ use crate::request::Request;
 /// The same arguments give the same answer: to go on after [`Outcome::Await`], evaluate again.
 #[must_use]
 pub fn evaluate(policy: &Policy, keys: &KeyStore, request: &Request, now: u64) -> Outcome {
-    let identity = match policy.authentication.authenticate(request, keys, now) {
-        Authenticated::Await(key_sets) => return Outcome::Await(key_sets),
-        Authenticated::Known(identity) => Some(identity),
-        Authenticated::Refused(reason) => return Outcome::Refuse(Refusal::from(reason)),
-        Authenticated::Unknown => None,
+    let authenticated = match policy.authentication.authenticate(request, keys, now) {
+        Ok(authenticated) => authenticated,
+        Err(Halt::Await(key_sets)) => return Outcome::Await(key_sets),
+        Err(Halt::Refused(reason)) => return Outcome::Refuse(Refusal::from(reason)),
     };
     // Policies see what the upstream will see: written headers instead of the client's copies, and
     // no token that is taken out.
-    let changes = policy.authentication.changes(request, identity.as_ref());
+    let changes = policy.authentication.changes(request, &authenticated);
     let changed = request.changed(&changes);
-    match policy.authorization.authorize(&changed, identity.as_ref()) {
+    let identity = authenticated.identity.as_ref();
+    match policy.authorization.authorize(&changed, identity) {
         Ok(()) => Outcome::Forward(changes),
         Err(refusal) => Outcome::Refuse(refusal),
     }

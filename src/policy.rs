@@ -212,7 +212,7 @@ impl Compiler {
         }
         Ok(Policy {
             summary,
-            authentication: Authentication::new(self.rules),
+            authentication: Authentication::new(self.rules, config.tokens.unwrap_or_default()),
             authorization: self.authorization,
             realm: config
                 .errors

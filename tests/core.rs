@@ -86,7 +86,8 @@ fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
     let now = play.now;
     let request = portcullis::Request::new(play.request.pairs());
     let mut keys = KeyStore::new(policy);
-    for _ in 0..2 {
+    // One wait for the rules before the winner, and one for the others.
+    for _ in 0..3 {
         match evaluate(policy, &keys, &request, now) {
             Outcome::Await(ids) => {
                 for id in ids {

@@ -27,7 +27,7 @@ pub(crate) struct Locations {
 
 /// A piece of the request that holds a token.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Place {
+pub(crate) enum Place {
     /// A line of the header.
     Line(usize),
     /// A parameter of the query, counted by `&`.
@@ -37,13 +37,17 @@ enum Place {
 }
 
 /// A token and where it was found.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Token<'r> {
     text: Cow<'r, [u8]>,
     place: Place,
 }
 
 impl Token<'_> {
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
     pub(crate) fn text(&self) -> &[u8] {
         &self.text
     }
@@ -219,12 +223,12 @@ impl<'r> Removal<'r> {
         }
     }
 
-    pub(crate) fn add(&mut self, token: &Token<'_>) {
-        self.places.insert(token.place);
+    pub(crate) fn add(&mut self, place: Place) {
+        self.places.insert(place);
     }
 
     /// The changes that leave every other byte of the request as it is.
-    pub(crate) fn into_changes(self) -> Vec<Change> {
+    pub(crate) fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::new();
         if self
             .places
@@ -451,12 +455,12 @@ mod tests {
             let mut removal = Removal::new(&request);
             all.find(&request)
                 .iter()
-                .for_each(|token| removal.add(token));
+                .for_each(|token| removal.add(token.place()));
             let mut left: Vec<(String, Vec<u8>)> = request
                 .headers()
                 .map(|(n, v)| (n.to_owned(), v.to_vec()))
                 .collect();
-            crate::outcome::Changes(removal.into_changes()).apply(&mut left);
+            crate::outcome::Changes(removal.changes()).apply(&mut left);
             let left: Vec<_> = left
                 .iter()
                 .filter(|(n, _)| n == name)

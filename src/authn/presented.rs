@@ -1,0 +1,243 @@
+//! The tokens that a request presents: which rule takes them, and which of them go on. Each one is
+//! verified at most once by a rule.
+
+use std::cell::OnceCell;
+
+use super::location::{Place, Token as Found};
+use super::{Halt, Rule};
+use crate::jwks::{KeySetId, KeyStore};
+use crate::jwt::Verified;
+use crate::outcome::Reason;
+use crate::request::Request;
+
+/// How many tokens one rule looks at in a request; each costs a verification.
+const MAX_TOKENS: usize = 8;
+
+/// Why a token isn't verified.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Miss {
+    Pending(KeySetId),
+    Refused(Reason),
+    /// None of the keys fits, but a fetch may bring one that does.
+    Stale(KeySetId),
+}
+
+impl Miss {
+    /// The key set that may change this.
+    fn awaited(&self) -> Option<KeySetId> {
+        match self {
+            Self::Pending(id) | Self::Stale(id) => Some(*id),
+            Self::Refused(_) => None,
+        }
+    }
+
+    fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Pending(_) | Self::Stale(_) => None,
+            Self::Refused(reason) => Some(*reason),
+        }
+    }
+}
+
+/// A rule and the tokens at its locations, of which there are some.
+#[derive(Debug)]
+pub(super) struct Presented<'p, 'r> {
+    pub(super) rule: &'p Rule,
+    tokens: Vec<Candidate<'r>>,
+}
+
+#[derive(Debug)]
+struct Candidate<'r> {
+    found: Found<'r>,
+    verified: OnceCell<Result<Verified, Miss>>,
+}
+
+impl<'p, 'r> Presented<'p, 'r> {
+    pub(super) fn find(rule: &'p Rule, request: &'r Request) -> Option<Self> {
+        let found = rule.locations.find(request);
+        if found.is_empty() {
+            return None;
+        }
+        let tokens = found.into_iter().map(|found| Candidate {
+            found,
+            verified: OnceCell::new(),
+        });
+        Some(Self {
+            rule,
+            tokens: tokens.collect(),
+        })
+    }
+
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        self.tokens.iter().map(|token| token.found.place())
+    }
+
+    pub(super) fn is_at(&self, place: Place) -> bool {
+        self.places().any(|own| own == place)
+    }
+
+    /// Verifies every token. One that fails, fails the rule: the upstream might read that one.
+    pub(super) fn verify(&self, keys: &KeyStore, now: u64) -> Result<(), Miss> {
+        let mut waits = Ok(());
+        // Envoy looks at cookies first and at headers last; the order decides which error is told.
+        for token in self.tokens.iter().rev() {
+            match self.verified(token, keys, now) {
+                Err(miss @ Miss::Refused(_)) => return Err(*miss),
+                Err(miss) => waits = Err(*miss),
+                Ok(_) => {}
+            }
+        }
+        waits
+    }
+
+    /// Verifies the tokens at this place.
+    pub(super) fn verify_at(
+        &self,
+        place: Place,
+        keys: &KeyStore,
+        now: u64,
+    ) -> impl Iterator<Item = Result<(), Miss>> {
+        let here = move |token: &&Candidate<'_>| token.found.place() == place;
+        let verified = move |token| match self.verified(token, keys, now) {
+            Ok(_) => Ok(()),
+            Err(miss) => Err(*miss),
+        };
+        self.tokens.iter().filter(here).map(verified)
+    }
+
+    /// The token at the first location, if it was verified.
+    pub(super) fn into_first(self) -> Option<Verified> {
+        self.tokens.into_iter().next()?.verified.into_inner()?.ok()
+    }
+
+    fn verified<'s>(
+        &self,
+        token: &'s Candidate<'_>,
+        keys: &KeyStore,
+        now: u64,
+    ) -> &'s Result<Verified, Miss> {
+        token.verified.get_or_init(|| {
+            if self.tokens.len() > MAX_TOKENS {
+                return Err(Miss::Refused(Reason::TooManyTokens));
+            }
+            self.rule.verify(token.found.text(), keys, now)
+        })
+    }
+}
+
+/// Istio's requirement over all rules, `any{P1..Pn, all{any{P1, missing}..}}`, where there is some
+/// token: the first rule whose tokens all verify wins; if there is none, the request is refused.
+pub(super) fn winner(
+    presented: &[Presented<'_, '_>],
+    keys: &KeyStore,
+    now: u64,
+) -> Result<usize, Halt> {
+    let mut pending = Vec::new();
+    let mut stale = Vec::new();
+    let mut refused = Vec::new();
+    for (index, presented) in presented.iter().enumerate() {
+        match presented.verify(keys, now) {
+            // Which rule wins must not depend on which key set comes first.
+            Ok(()) if pending.is_empty() => return Ok(index),
+            Ok(()) => break,
+            Err(Miss::Pending(id)) => pending.push(id),
+            Err(Miss::Stale(id)) => stale.push(id),
+            Err(Miss::Refused(reason)) => refused.push(reason),
+        }
+    }
+    // Keys that are there and don't fit are no reason to wait if another rule's do.
+    let awaited = if pending.is_empty() { stale } else { pending };
+    Err(match awaited.is_empty() {
+        true => Halt::Refused(reported(&refused)),
+        false => Halt::Await(awaited),
+    })
+}
+
+/// Refuses a request that presents, besides those of the winner, a token which no rule verifies
+/// that looks for one at its place.
+pub(super) fn all_verify(
+    winner: &Presented<'_, '_>,
+    others: &[Presented<'_, '_>],
+    keys: &KeyStore,
+    now: u64,
+) -> Result<(), Halt> {
+    let mut awaited = Vec::new();
+    let places = others.iter().flat_map(Presented::places);
+    for place in places.filter(|place| !winner.is_at(*place)) {
+        let tokens = others
+            .iter()
+            .flat_map(|other| other.verify_at(place, keys, now));
+        // `None`: one of them verifies.
+        let Some(misses) = tokens.map(Result::err).collect::<Option<Vec<Miss>>>() else {
+            continue;
+        };
+        let before = awaited.len();
+        awaited.extend(misses.iter().filter_map(Miss::awaited));
+        if awaited.len() == before {
+            let refused: Vec<Reason> = misses.iter().filter_map(Miss::reason).collect();
+            return Err(Halt::Refused(reported(&refused)));
+        }
+    }
+    none_awaited(awaited)
+}
+
+/// The places of those tokens which, besides those of the winner, may reach the upstream: of rules
+/// that forward tokens and whose own all verify.
+pub(super) fn kept(
+    winner: &Presented<'_, '_>,
+    others: &[Presented<'_, '_>],
+    keys: &KeyStore,
+    now: u64,
+) -> Result<Vec<Place>, Halt> {
+    let mut kept = Vec::new();
+    let mut awaited = Vec::new();
+    for other in others.iter().filter(|other| other.rule.forward) {
+        // Nothing to ask where the winner decides about all of them.
+        if other.places().all(|place| winner.is_at(place)) {
+            continue;
+        }
+        match other.verify(keys, now) {
+            Ok(()) => kept.extend(other.places()),
+            // What is forwarded must not depend on which key set comes first, either.
+            Err(miss) => awaited.extend(miss.awaited()),
+        }
+    }
+    none_awaited(awaited).map(|()| kept)
+}
+
+fn none_awaited(awaited: Vec<KeySetId>) -> Result<(), Halt> {
+    match awaited.is_empty() {
+        true => Ok(()),
+        false => Err(Halt::Await(awaited)),
+    }
+}
+
+/// Which of several reasons Envoy tells: that of the rule that failed first, if more is known of
+/// its token than that its issuer is another's; else the last such reason.
+fn reported(refused: &[Reason]) -> Reason {
+    let known = |reason: &&Reason| **reason != Reason::IssuerUnknown;
+    let first = refused.first().filter(known);
+    let last = || refused.iter().rfind(known);
+    *first.or_else(last).unwrap_or(&Reason::IssuerUnknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_that_envoy_tells() {
+        use Reason::{Expired, IssuerUnknown, Malformed};
+        for (refused, expected) in [
+            (&[Expired][..], Expired),
+            (&[IssuerUnknown], IssuerUnknown),
+            (&[IssuerUnknown, IssuerUnknown], IssuerUnknown),
+            (&[IssuerUnknown, Expired], Expired),
+            (&[Expired, IssuerUnknown], Expired),
+            (&[Expired, Malformed], Expired),
+            (&[IssuerUnknown, Expired, Malformed], Malformed),
+        ] {
+            assert_eq!(reported(refused), expected, "{refused:?}");
+        }
+    }
+}
