@@ -14,7 +14,8 @@ pub(crate) use self::output::Output;
 use self::presented::{Miss, Presented};
 use crate::config::text::text;
 use crate::config::{Defaults, JwtRule, Tokens};
-use crate::jwks::{KeySet, KeySetId, KeyStore, Lookup};
+use crate::evaluate::Known;
+use crate::jwks::{KeySet, KeySetId, Lookup};
 use crate::jwt::{ClaimPath, Expected, Token, Verified};
 use crate::outcome::{Change, Changes, Reason};
 use crate::request::Request;
@@ -114,21 +115,26 @@ impl Rule {
         }
     }
 
-    fn verify(&self, text: &[u8], keys: &KeyStore, now: u64) -> Result<Verified, Miss> {
+    fn verify(&self, text: &[u8], known: Known<'_>) -> Result<Verified, Miss> {
         let token = Token::parse(text).map_err(Miss::Refused)?;
+        let Known { keys, waited, now } = known;
         token.validate(&self.expected, now).map_err(Miss::Refused)?;
-        match &self.keys {
-            Keys::Inline(keys) => token.verify(keys).map_err(Miss::Refused),
-            Keys::Nowhere => Err(Miss::Refused(Reason::KeysUnavailable)),
-            Keys::Remote(id) => match keys.get(*id, now) {
-                Lookup::Pending => Err(Miss::Pending(*id)),
-                Lookup::Ready(fetched) => token.verify(fetched).map_err(|reason| match reason {
-                    // The issuer may have added a key since.
-                    Reason::KeyNotFound if keys.may_bring_another(*id, now) => Miss::Stale(*id),
-                    reason => Miss::Refused(reason),
-                }),
-                Lookup::Unavailable => Err(Miss::Refused(Reason::KeysUnavailable)),
-            },
+        let id = match &self.keys {
+            Keys::Inline(keys) => return token.verify(keys).map_err(Miss::Refused),
+            Keys::Nowhere => return Err(Miss::Refused(Reason::KeysUnavailable)),
+            Keys::Remote(id) => *id,
+        };
+        let may_wait = !waited.contains(&id);
+        match keys.get(id, now) {
+            Lookup::Pending if may_wait => Err(Miss::Pending(id)),
+            Lookup::Pending | Lookup::Unavailable => Err(Miss::Refused(Reason::KeysUnavailable)),
+            Lookup::Ready(fetched) => token.verify(fetched).map_err(|reason| match reason {
+                // The issuer may have added a key since.
+                Reason::KeyNotFound if may_wait && keys.may_bring_another(id, now) => {
+                    Miss::Stale(id)
+                }
+                reason => Miss::Refused(reason),
+            }),
         }
     }
 }
@@ -153,8 +159,7 @@ impl Authentication {
     pub(crate) fn authenticate<'r>(
         &self,
         request: &'r Request,
-        keys: &KeyStore,
-        now: u64,
+        known: Known<'_>,
     ) -> Result<Authenticated<'_, 'r>, Halt> {
         let rules = self.rules.iter();
         let mut presented: Vec<Presented<'_, 'r>> = rules
@@ -169,12 +174,12 @@ impl Authentication {
                 removal,
             });
         }
-        let winner = presented.remove(presented::winner(&presented, keys, now)?);
+        let winner = presented.remove(presented::winner(&presented, known)?);
         let others = presented;
         if self.demanded == Tokens::All {
-            presented::all_verify(&winner, &others, keys, now)?;
+            presented::all_verify(&winner, &others, known)?;
         }
-        let kept = presented::kept(&winner, &others, keys, now)?;
+        let kept = presented::kept(&winner, &others, known)?;
         let stays = |place| match winner.is_at(place) {
             true => winner.rule.forward,
             false => kept.contains(&place),

@@ -15,6 +15,7 @@ pub(crate) use self::jwt_rule::JwtRule;
 use self::reader::{Input, Read, record};
 use self::text::{HeaderValue, Text};
 use crate::istio::Resource;
+use crate::jwks::{ClusterMap, Fetching};
 
 record! {
     /// The plugin configuration.
@@ -122,22 +123,69 @@ record! {
         cluster: Option<Text>,
         /// Which cluster leads to which host.
         clusters: Vec<HostCluster>,
-        /// How old keys may become before they are fetched again. Default: `5m`, at least `1s`.
+        /// How old keys may become before they are fetched again. A shorter `max-age` of the answer's
+        /// `cache-control` is respected. Default: `5m`, at least `1s`.
         cache_duration: Option<Duration>,
-        /// How long after a fetch a token whose key isn't in the set may cause the next one, for
-        /// which it waits. Default: `30s`, at least `1s`.
+        /// How old keys become at least, whatever `cache-control` says. Default: `30s`, or
+        /// `cacheDuration` if that is less; at least `1s`.
+        min_cache_duration: Option<Duration>,
+        /// How long keys serve beyond `cacheDuration` while fresh ones can't be had. Default: `24h`.
+        stale_if_error: Option<Duration>,
+        /// How long after an early fetch a token whose key isn't in the set may cause the next one,
+        /// for which it waits. Default: `30s`, at least `1s`.
         refetch_interval: Option<Duration>,
+        /// Whether key sets may be at link-local addresses and cloud metadata services.
+        allow_link_local: bool,
+        /// Whether workers share what is fetched, through Envoy's shared data. Default: where the
+        /// plugin's `vm_id` is set. Where it is empty, every module without one can write there.
+        shared: Option<bool>,
     }
-    check at_least_a_second;
+    check jwks_durations;
 }
 
-fn at_least_a_second(jwks: &Jwks, input: &Input<'_>) {
+fn jwks_durations(jwks: &Jwks, input: &Input<'_>) {
     for (name, duration) in [
         ("cacheDuration", jwks.cache_duration),
+        ("minCacheDuration", jwks.min_cache_duration),
         ("refetchInterval", jwks.refetch_interval),
     ] {
         if duration.is_some_and(|duration| duration < Duration::from_secs(1)) {
             input.mistake(format!("`{name}` is too short: write at least \"1s\""));
+        }
+    }
+    let longest = jwks.cache_duration.unwrap_or(Jwks::CACHE_DURATION);
+    if jwks
+        .min_cache_duration
+        .is_some_and(|shortest| shortest > longest)
+    {
+        input.mistake("`minCacheDuration` is longer than `cacheDuration`: write a shorter one");
+    }
+}
+
+impl Jwks {
+    /// How long Istio's proxies keep a fetched key set.
+    pub(crate) const CACHE_DURATION: Duration = Duration::from_secs(300);
+    const MIN_CACHE_DURATION: Duration = Duration::from_secs(30);
+    const REFETCH_INTERVAL: Duration = Duration::from_secs(30);
+    const STALE_IF_ERROR: Duration = Duration::from_secs(24 * 3600);
+
+    /// What is written, and the defaults of what isn't.
+    pub(crate) fn fetching(jwks: Option<&Self>) -> Fetching {
+        let or =
+            |field: fn(&Self) -> Option<Duration>, default| jwks.and_then(field).unwrap_or(default);
+        let hosts = jwks.into_iter().flat_map(|jwks| &jwks.clusters);
+        Fetching {
+            clusters: ClusterMap {
+                default: jwks.and_then(|jwks| text::text(&jwks.cluster)),
+                hosts: hosts
+                    .map(|entry| (entry.host.0.clone(), entry.cluster.0.clone()))
+                    .collect(),
+            },
+            cache_duration: or(|jwks| jwks.cache_duration, Self::CACHE_DURATION),
+            min_cache_duration: or(|jwks| jwks.min_cache_duration, Self::MIN_CACHE_DURATION),
+            stale_if_error: or(|jwks| jwks.stale_if_error, Self::STALE_IF_ERROR),
+            refetch_interval: or(|jwks| jwks.refetch_interval, Self::REFETCH_INTERVAL),
+            allow_link_local: jwks.is_some_and(|jwks| jwks.allow_link_local),
         }
     }
 }

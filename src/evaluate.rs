@@ -1,17 +1,28 @@
 //! The one function that decides.
 
 use crate::authn::Halt;
-use crate::jwks::KeyStore;
+use crate::jwks::{KeySetId, KeyStore};
 use crate::outcome::{Outcome, Refusal};
 use crate::policy::Policy;
 use crate::request::Request;
 
-/// Decides what becomes of a request, at `now` in seconds since the Unix epoch.
+/// What is known besides the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The key sets that were fetched.
+    pub keys: &'a KeyStore,
+    /// Those for which this request has waited already. It doesn't wait for them twice.
+    pub waited: &'a [KeySetId],
+    /// Seconds since the Unix epoch.
+    pub now: u64,
+}
+
+/// Decides what becomes of a request.
 ///
 /// The same arguments give the same answer: to go on after [`Outcome::Await`], evaluate again.
 #[must_use]
-pub fn evaluate(policy: &Policy, keys: &KeyStore, request: &Request, now: u64) -> Outcome {
-    let authenticated = match policy.authentication.authenticate(request, keys, now) {
+pub fn evaluate(policy: &Policy, known: Known<'_>, request: &Request) -> Outcome {
+    let authenticated = match policy.authentication.authenticate(request, known) {
         Ok(authenticated) => authenticated,
         Err(Halt::Await(key_sets)) => return Outcome::Await(key_sets),
         Err(Halt::Refused(reason)) => return Outcome::Refuse(Refusal::from(reason)),

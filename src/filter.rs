@@ -7,6 +7,7 @@
 mod host;
 mod logger;
 mod root;
+mod shared;
 mod stream;
 mod worker;
 

@@ -1,17 +1,24 @@
 //! Key sets (RFC 7517): what is in them, where they come from, and when they are fetched.
 
+mod answer;
 mod key;
+mod record;
 mod source;
 mod store;
+mod uri;
 #[cfg(test)]
 mod vectors;
 
 use serde_json::Value;
 
+pub(crate) use self::answer::MAX_BODY;
+pub use self::answer::{Answer, FetchError};
 pub(crate) use self::key::{Algorithm, Key};
-pub(crate) use self::source::{ClusterMap, KeySetUri};
-pub use self::store::{Fetch, FetchError, KeySetId, KeyStore};
-pub(crate) use self::store::{KeySetSource, Lookup, MAX_BODY};
+pub use self::source::Fetch;
+pub(crate) use self::source::{ClusterMap, Fetching, KeySetSource, Origin};
+pub(crate) use self::store::Lookup;
+pub use self::store::{Fetched, KeySetId, KeyStore};
+pub(crate) use self::uri::KeySetUri;
 use crate::json;
 
 /// How many keys a set may have: a token without a key ID is tried with every one that fits.
@@ -45,15 +52,26 @@ impl KeySet {
         }
     }
 
-    /// Reads a JWK set that was fetched. What anybody can fetch is no shared secret.
+    /// Reads a JWK set that was fetched, which may hold no usable key. What anybody can fetch is no
+    /// shared secret.
     ///
     /// # Errors
     ///
-    /// As [`Self::parse`].
+    /// What keeps the bytes from being a key set.
     pub(crate) fn parse_fetched(bytes: &[u8]) -> Result<Self, String> {
-        Self::read(bytes)?
-            .without_secrets("it must be in the configuration")
-            .usable()
+        Ok(Self::read(bytes)?.without_secrets("it must be in the configuration"))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Why there is no key in the set.
+    pub(crate) fn emptiness(&self) -> String {
+        match self.warnings.is_empty() {
+            true => "the key set is empty".to_owned(),
+            false => format!("no usable key: {}", self.warnings.join("; ")),
+        }
     }
 
     fn read(bytes: &[u8]) -> Result<Self, String> {
@@ -95,10 +113,9 @@ impl KeySet {
     }
 
     fn usable(self) -> Result<Self, String> {
-        match self.keys.is_empty() {
+        match self.is_empty() {
             false => Ok(self),
-            true if self.warnings.is_empty() => Err("the key set is empty".to_owned()),
-            true => Err(format!("no usable key: {}", self.warnings.join("; "))),
+            true => Err(self.emptiness()),
         }
     }
 
@@ -187,7 +204,7 @@ mod tests {
         let alone = format!(r#"{{"keys":[{secret}]}}"#);
         assert_eq!(parse(&alone).unwrap().keys.len(), 1);
         assert_eq!(
-            KeySet::parse_fetched(alone.as_bytes()).unwrap_err(),
+            KeySet::parse_fetched(alone.as_bytes()).unwrap().emptiness(),
             "no usable key: a shared secret is left out: it must be in the configuration"
         );
         let mixed = parse(&format!(r#"{{"keys":[{secret},{ED25519}]}}"#)).unwrap();

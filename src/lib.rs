@@ -3,18 +3,18 @@
 //! The core is [`evaluate`], a pure function that knows nothing of Envoy:
 //!
 //! ```
-//! use portcullis::{KeyStore, Node, Outcome, Policy, Request, evaluate};
+//! use portcullis::{KeyStore, Known, Node, Outcome, Policy, Request, evaluate};
 //!
 //! let configuration = br#"{"authorizationPolicies": [{
 //!     "rules": [{"to": [{"operation": {"paths": ["/healthz"]}}]}]
 //! }]}"#;
 //! let policy = Policy::load(configuration, &Node::default())?;
-//! let keys = KeyStore::new(&policy);
+//! let keys = KeyStore::new(&policy, 0);
 //! let request = |path: &str| Request::new(vec![(":path".into(), path.into())]);
-//! let now = 1_700_000_000;
+//! let known = Known { keys: &keys, waited: &[], now: 1_700_000_000 };
 //!
-//! assert!(matches!(evaluate(&policy, &keys, &request("/healthz"), now), Outcome::Forward(_)));
-//! assert!(matches!(evaluate(&policy, &keys, &request("/"), now), Outcome::Refuse(_)));
+//! assert!(matches!(evaluate(&policy, known, &request("/healthz")), Outcome::Forward(_)));
+//! assert!(matches!(evaluate(&policy, known, &request("/")), Outcome::Refuse(_)));
 //! # Ok::<(), portcullis::Mistakes>(())
 //! ```
 //!
@@ -38,9 +38,9 @@ mod request;
 mod vectors;
 
 pub use self::config::reader::{Mistake, Mistakes};
-pub use self::evaluate::evaluate;
+pub use self::evaluate::{Known, evaluate};
 pub use self::filter::start;
-pub use self::jwks::{Fetch, FetchError, KeySetId, KeyStore};
+pub use self::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore};
 pub use self::outcome::{Change, Changes, Fault, Outcome, Reason, Refusal};
 pub use self::policy::{Node, Policy};
 pub use self::reply::{Reply, reply};

@@ -11,16 +11,12 @@ use crate::authz::{self, PolicySet};
 use crate::config::authorization::Action;
 use crate::config::reader::{Input, Mistake, Mistakes, Read as _, Readable, Report};
 use crate::config::text::text;
-use crate::config::{self, AuthorizationRules, Config, Defaults, JwtRule, Workload};
+use crate::config::{self, AuthorizationRules, Config, Defaults, Jwks, JwtRule, Workload};
 use crate::istio::{Here, Kind, Resource};
-use crate::jwks::{ClusterMap, KeySetId, KeySetSource};
+use crate::jwks::{Fetching, KeySetId, KeySetSource, Origin};
 
-/// How long Istio's proxies keep a fetched key set.
-const DEFAULT_CACHE_DURATION: Duration = Duration::from_secs(300);
 /// How many resources for other workloads the log names.
 const MAX_NAMED: usize = 10;
-/// How often tokens that no key fits may cause a fetch.
-const DEFAULT_REFETCH_INTERVAL: Duration = Duration::from_secs(30);
 /// How long Istio's proxies wait for a key set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -40,6 +36,7 @@ pub struct Policy {
     pub(crate) authorization: PolicySet,
     pub(crate) realm: Option<String>,
     key_sets: Vec<Rc<KeySetSource>>,
+    shares_keys: Option<bool>,
     summary: String,
     warnings: Vec<String>,
 }
@@ -52,7 +49,7 @@ impl Policy {
     /// Everything that is wrong with it, all at once.
     pub fn load(configuration: &[u8], node: &Node) -> Result<Self, Mistakes> {
         let document = config::parse(configuration)?;
-        let report = Report::default();
+        let report = Report::on(&document);
         let config = Config::read(&Input::root(&document, &report));
         match report.into_result(config) {
             Ok((config, warnings)) => Compiler::new(&config, node).compile(config, warnings),
@@ -75,12 +72,13 @@ impl Policy {
         &self.summary
     }
 
-    /// A key set, for the log: its address and the cluster that leads there.
-    pub(crate) fn describe_key_set(&self, id: KeySetId) -> String {
-        let source = self.key_sets.get(id.0);
-        source.map_or_else(String::new, |source| {
-            format!("key set {} (cluster `{}`)", source.uri, source.cluster)
-        })
+    /// Whether workers share what they fetch; `None` where the configuration leaves that open.
+    pub(crate) fn shares_keys(&self) -> Option<bool> {
+        self.shares_keys
+    }
+
+    pub(crate) fn key_set(&self, id: KeySetId) -> Option<&KeySetSource> {
+        self.key_sets.get(id.0).map(Rc::as_ref)
     }
 
     pub(crate) fn key_sets(&self) -> &[Rc<KeySetSource>] {
@@ -109,9 +107,7 @@ fn misplaced(document: &Value, node: &Node) -> Vec<Mistake> {
 /// What is put together while resources are gone through.
 struct Compiler {
     here: Here,
-    clusters: ClusterMap,
-    cache_duration: Duration,
-    refetch_interval: Duration,
+    fetching: Rc<Fetching>,
     rules: Vec<Rule>,
     authorization: PolicySet,
     key_sets: Vec<Rc<KeySetSource>>,
@@ -121,22 +117,9 @@ struct Compiler {
 
 impl Compiler {
     fn new(config: &Config, node: &Node) -> Self {
-        let jwks = config.jwks.as_ref();
-        let hosts = jwks.into_iter().flat_map(|jwks| &jwks.clusters);
         Self {
             here: Here::new(config.workload.as_ref(), node),
-            clusters: ClusterMap {
-                default: jwks.and_then(|jwks| text(&jwks.cluster)),
-                hosts: hosts
-                    .map(|entry| (entry.host.0.clone(), entry.cluster.0.clone()))
-                    .collect(),
-            },
-            cache_duration: jwks
-                .and_then(|jwks| jwks.cache_duration)
-                .unwrap_or(DEFAULT_CACHE_DURATION),
-            refetch_interval: jwks
-                .and_then(|jwks| jwks.refetch_interval)
-                .unwrap_or(DEFAULT_REFETCH_INTERVAL),
+            fetching: Rc::new(Jwks::fetching(config.jwks.as_ref())),
             rules: Vec::new(),
             authorization: PolicySet::default(),
             key_sets: Vec::new(),
@@ -219,19 +202,20 @@ impl Compiler {
                 .and_then(|errors| errors.realm)
                 .map(|realm| realm.0),
             key_sets: self.key_sets,
+            shares_keys: config.jwks.and_then(|jwks| jwks.shared),
             warnings,
         })
     }
 
     fn add_rule(&mut self, mut rule: JwtRule, defaults: Option<&Defaults>) {
-        let keys = match (rule.jwks.take(), rule.jwks_uri.take()) {
+        let uri = rule.jwks_uri.take().map(Origin::At);
+        let origin = uri.or_else(|| Origin::of_issuer(rule.issuer()?));
+        let keys = match (rule.jwks.take(), origin) {
             (Some(inline), _) => Keys::Inline(inline.0),
-            (None, Some(uri)) => Keys::Remote(self.key_set(KeySetSource {
-                cluster: self.clusters.cluster(&uri),
-                uri,
+            (None, Some(origin)) => Keys::Remote(self.key_set(KeySetSource {
+                origin,
                 timeout: rule.timeout.unwrap_or(DEFAULT_TIMEOUT),
-                cache_duration: self.cache_duration,
-                refetch_interval: self.refetch_interval,
+                fetching: Rc::clone(&self.fetching),
             })),
             (None, None) => Keys::Nowhere,
         };
@@ -240,7 +224,10 @@ impl Compiler {
 
     /// Rules with the same source share what is fetched.
     fn key_set(&mut self, source: KeySetSource) -> KeySetId {
-        let known = self.key_sets.iter().position(|other| **other == source);
+        let known = self
+            .key_sets
+            .iter()
+            .position(|other| other.is_same(&source));
         KeySetId(known.unwrap_or_else(|| {
             self.key_sets.push(Rc::new(source));
             self.key_sets.len() - 1

@@ -62,7 +62,7 @@ fn every_mistake_is_listed_at_once() {
         mistakes(&configuration),
         [
             "colour: unknown field; the fields here are `resources`, `jwtRules`, \
-             `authorizationPolicies`, `workload`, `jwks`, `defaults`, `errors`",
+             `authorizationPolicies`, `tokens`, `workload`, `jwks`, `defaults`, `errors`",
             "resources[0].spec.jwtRules[0].audience: unknown field; the fields here are `issuer`, \
              `audiences`, `jwksUri`, `jwks`, `fromHeaders`, `fromParams`, `fromCookies`, \
              `outputPayloadToHeader`, `forwardOriginalToken`, `outputClaimToHeaders`, `timeout`, \
@@ -616,6 +616,70 @@ fn selectors_and_references() {
 }
 
 #[test]
+fn how_key_sets_are_fetched() {
+    for (jwks, expected) in [
+        (json!({}), None),
+        (
+            json!({"cluster": "c", "clusters": [{"host": "a", "cluster": "b"}], "shared": true}),
+            None,
+        ),
+        (json!({"cacheDuration": "10s", "staleIfError": "0s"}), None),
+        (
+            json!({"cacheDuration": "1m", "minCacheDuration": "1m"}),
+            None,
+        ),
+        (
+            json!({"cacheDuration": "10ms"}),
+            Some("jwks: `cacheDuration` is too short: write at least \"1s\""),
+        ),
+        (
+            json!({"refetchInterval": "0s"}),
+            Some("jwks: `refetchInterval` is too short: write at least \"1s\""),
+        ),
+        (
+            json!({"minCacheDuration": "0s"}),
+            Some("jwks: `minCacheDuration` is too short: write at least \"1s\""),
+        ),
+        (
+            json!({"minCacheDuration": "6m"}),
+            Some("jwks: `minCacheDuration` is longer than `cacheDuration`: write a shorter one"),
+        ),
+        (
+            json!({"shared": "yes"}),
+            Some("jwks.shared: expected true or false, found a string"),
+        ),
+    ] {
+        let configuration = json!({"jwtRules": [], "jwks": jwks});
+        let expected: Vec<&str> = expected.into_iter().collect();
+        assert_eq!(mistakes(&configuration), expected, "{jwks}");
+    }
+}
+
+#[test]
+fn no_key_set_is_at_a_link_local_address_unless_that_is_allowed() {
+    let advice = "no key set is fetched from link-local addresses and cloud metadata services: \
+                  name another host, or write `jwks.allowLinkLocal: true`";
+    let uri = "http://169.254.169.254/latest";
+    let mut configuration = json!({
+        "jwtRules": [{"issuer": "a", "jwksUri": uri}, {"issuer": "http://[fe80::1]/b"}],
+        "resources": [resource("RequestAuthentication", "foo", &json!({
+            "jwtRules": [{"issuer": "a", "jwksUri": uri}],
+        }))],
+        "workload": {"namespace": "foo"},
+    });
+    assert_eq!(
+        mistakes(&configuration),
+        [
+            format!("resources[0].spec.jwtRules[0].jwksUri: {advice}"),
+            format!("jwtRules[0].jwksUri: {advice}"),
+            format!("jwtRules[1]: {advice}"),
+        ]
+    );
+    configuration["jwks"] = json!({"allowLinkLocal": true});
+    assert_eq!(mistakes(&configuration), [""; 0]);
+}
+
+#[test]
 fn warnings_do_not_refuse() {
     let mut keys: Value = serde_json::from_str(KEYS).unwrap();
     keys["keys"]
@@ -630,8 +694,8 @@ fn warnings_do_not_refuse() {
     assert_eq!(
         policy.warnings(),
         [
-            "jwtRules[0]: neither `jwks` nor `jwksUri` is written: every token of this issuer \
-             will be refused",
+            "jwtRules[0]: neither `jwks` nor `jwksUri` is written, and the issuer's name doesn't \
+             tell where its keys are: every token of this issuer will be refused",
             "jwtRules[1].jwks: key 1 is left out: its [kty] and [crv] are not supported",
         ]
     );

@@ -4,9 +4,11 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use portcullis::{Fetch, FetchError, KeyStore, Node, Outcome, Policy, evaluate, reply};
+use portcullis::{
+    Answer, Fetch, FetchError, Fetched, KeyStore, Known, Node, Outcome, Policy, evaluate, reply,
+};
 use serde_json::Value;
-use support::case::{Answer, Play, Suite, server_key};
+use support::case::{Play, Suite, server_key};
 use support::check::{Observed, differences, refusal};
 use support::not_yet::not_yet;
 use support::tally::Tally;
@@ -85,17 +87,26 @@ fn load(config: &Value) -> Result<Policy, String> {
 fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
     let now = play.now;
     let request = portcullis::Request::new(play.request.pairs());
-    let mut keys = KeyStore::new(policy);
+    let mut keys = KeyStore::new(policy, 0);
+    let mut waited = Vec::new();
     // One wait for the rules before the winner, and one for the others.
     for _ in 0..3 {
-        match evaluate(policy, &keys, &request, now) {
+        let known = Known {
+            keys: &keys,
+            waited: &waited,
+            now,
+        };
+        match evaluate(policy, known, &request) {
             Outcome::Await(ids) => {
                 for id in ids {
-                    if let Some(fetch) = keys.start(id, now) {
-                        let answer = answer(suite, &fetch);
-                        let body = answer.as_ref().map(|answer| answer.body.as_bytes());
+                    waited.push(id);
+                    let mut next = keys.start(id, now);
+                    while let Some(fetch) = next {
                         // Whether it brought keys shows in what becomes of the request.
-                        let _ = keys.finish(id, body.map_err(Clone::clone), now);
+                        next = match keys.finish(id, answer(suite, &fetch), now) {
+                            Ok(Fetched::Next(fetch)) => Some(fetch),
+                            _ => None,
+                        };
                     }
                 }
             }
@@ -124,9 +135,9 @@ fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
 }
 
 /// What the shell would have got for a fetch.
-fn answer(suite: &Suite, fetch: &Fetch) -> Result<Answer, FetchError> {
+fn answer<'a>(suite: &'a Suite, fetch: &Fetch) -> Result<Answer<'a>, FetchError> {
     if fetch.cluster() != "jwks" {
-        return Err(FetchError::Undeliverable);
+        return Err(FetchError::Undeliverable(fetch.cluster().to_owned()));
     }
     match suite.servers.get(&server_key(&fetch.uri())) {
         None => Err(FetchError::Status(404)),
@@ -134,6 +145,9 @@ fn answer(suite: &Suite, fetch: &Fetch) -> Result<Answer, FetchError> {
             Err(FetchError::NoAnswer)
         }
         Some(answer) if answer.status != 200 => Err(FetchError::Status(answer.status)),
-        Some(answer) => Ok(answer.clone()),
+        Some(answer) => Ok(Answer {
+            body: answer.body.as_bytes(),
+            ..Answer::default()
+        }),
     }
 }

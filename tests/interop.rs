@@ -8,7 +8,7 @@ use jwt_simple::algorithms::{
     EdDSAKeyPairLike as _, RSAKeyPairLike as _,
 };
 use jwt_simple::prelude::*;
-use portcullis::{KeyStore, Node, Outcome, Policy, Reason, Request, evaluate};
+use portcullis::{KeyStore, Known, Node, Outcome, Policy, Reason, Request, evaluate};
 use serde_json::{Value, json};
 
 const RSA_BITS: usize = 2048;
@@ -33,7 +33,12 @@ fn outcome(jwk: &str, token: &str, seconds_from_now: i64) -> Outcome {
     let now = Clock::now_since_epoch()
         .as_secs()
         .saturating_add_signed(seconds_from_now);
-    evaluate(&policy, &KeyStore::new(&policy), &request, now)
+    let known = Known {
+        keys: &KeyStore::new(&policy, 0),
+        waited: &[],
+        now,
+    };
+    evaluate(&policy, known, &request)
 }
 
 fn claims() -> JWTClaims<NoCustomClaims> {

@@ -5,12 +5,16 @@ mod support;
 
 #[path = "plugin/configurations.rs"]
 mod configurations;
+#[path = "plugin/discovery.rs"]
+mod discovery;
 #[path = "plugin/fetches.rs"]
 mod fetches;
 #[path = "plugin/fixture.rs"]
 mod fixture;
 #[path = "plugin/harm.rs"]
 mod harm;
+#[path = "plugin/sharing.rs"]
+mod sharing;
 
 use support::case::{Play, Suite, server_key};
 use support::check::{differences, refusal};
@@ -77,10 +81,10 @@ fn ask(vm: &Vm, suite: &Suite, play: &Play) -> Vec<String> {
     }
 }
 
-/// Answers every fetch as the suite's servers would.
+/// Answers every fetch as the suite's servers would, and those that follow from it.
 fn serve(vm: &Vm, suite: &Suite) {
     vm.tick();
-    for callout in vm.callouts() {
+    while let Some(callout) = vm.callouts().into_iter().next() {
         match suite.servers.get(&server_key(&callout.target())) {
             _ if callout.cluster != "jwks" => vm.fail(callout.token),
             Some(answer) if answer.delay_ms >= u64::from(callout.timeout_ms) => {

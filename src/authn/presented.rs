@@ -5,7 +5,8 @@ use std::cell::OnceCell;
 
 use super::location::{Place, Token as Found};
 use super::{Halt, Rule};
-use crate::jwks::{KeySetId, KeyStore};
+use crate::evaluate::Known;
+use crate::jwks::KeySetId;
 use crate::jwt::Verified;
 use crate::outcome::Reason;
 use crate::request::Request;
@@ -77,11 +78,11 @@ impl<'p, 'r> Presented<'p, 'r> {
     }
 
     /// Verifies every token. One that fails, fails the rule: the upstream might read that one.
-    pub(super) fn verify(&self, keys: &KeyStore, now: u64) -> Result<(), Miss> {
+    pub(super) fn verify(&self, known: Known<'_>) -> Result<(), Miss> {
         let mut waits = Ok(());
         // Envoy looks at cookies first and at headers last; the order decides which error is told.
         for token in self.tokens.iter().rev() {
-            match self.verified(token, keys, now) {
+            match self.verified(token, known) {
                 Err(miss @ Miss::Refused(_)) => return Err(*miss),
                 Err(miss) => waits = Err(*miss),
                 Ok(_) => {}
@@ -94,11 +95,10 @@ impl<'p, 'r> Presented<'p, 'r> {
     pub(super) fn verify_at(
         &self,
         place: Place,
-        keys: &KeyStore,
-        now: u64,
+        known: Known<'_>,
     ) -> impl Iterator<Item = Result<(), Miss>> {
         let here = move |token: &&Candidate<'_>| token.found.place() == place;
-        let verified = move |token| match self.verified(token, keys, now) {
+        let verified = move |token| match self.verified(token, known) {
             Ok(_) => Ok(()),
             Err(miss) => Err(*miss),
         };
@@ -113,30 +113,25 @@ impl<'p, 'r> Presented<'p, 'r> {
     fn verified<'s>(
         &self,
         token: &'s Candidate<'_>,
-        keys: &KeyStore,
-        now: u64,
+        known: Known<'_>,
     ) -> &'s Result<Verified, Miss> {
         token.verified.get_or_init(|| {
             if self.tokens.len() > MAX_TOKENS {
                 return Err(Miss::Refused(Reason::TooManyTokens));
             }
-            self.rule.verify(token.found.text(), keys, now)
+            self.rule.verify(token.found.text(), known)
         })
     }
 }
 
 /// Istio's requirement over all rules, `any{P1..Pn, all{any{P1, missing}..}}`, where there is some
 /// token: the first rule whose tokens all verify wins; if there is none, the request is refused.
-pub(super) fn winner(
-    presented: &[Presented<'_, '_>],
-    keys: &KeyStore,
-    now: u64,
-) -> Result<usize, Halt> {
+pub(super) fn winner(presented: &[Presented<'_, '_>], known: Known<'_>) -> Result<usize, Halt> {
     let mut pending = Vec::new();
     let mut stale = Vec::new();
     let mut refused = Vec::new();
     for (index, presented) in presented.iter().enumerate() {
-        match presented.verify(keys, now) {
+        match presented.verify(known) {
             // Which rule wins must not depend on which key set comes first.
             Ok(()) if pending.is_empty() => return Ok(index),
             Ok(()) => break,
@@ -158,15 +153,14 @@ pub(super) fn winner(
 pub(super) fn all_verify(
     winner: &Presented<'_, '_>,
     others: &[Presented<'_, '_>],
-    keys: &KeyStore,
-    now: u64,
+    known: Known<'_>,
 ) -> Result<(), Halt> {
     let mut awaited = Vec::new();
     let places = others.iter().flat_map(Presented::places);
     for place in places.filter(|place| !winner.is_at(*place)) {
         let tokens = others
             .iter()
-            .flat_map(|other| other.verify_at(place, keys, now));
+            .flat_map(|other| other.verify_at(place, known));
         // `None`: one of them verifies.
         let Some(misses) = tokens.map(Result::err).collect::<Option<Vec<Miss>>>() else {
             continue;
@@ -186,8 +180,7 @@ pub(super) fn all_verify(
 pub(super) fn kept(
     winner: &Presented<'_, '_>,
     others: &[Presented<'_, '_>],
-    keys: &KeyStore,
-    now: u64,
+    known: Known<'_>,
 ) -> Result<Vec<Place>, Halt> {
     let mut kept = Vec::new();
     let mut awaited = Vec::new();
@@ -196,7 +189,7 @@ pub(super) fn kept(
         if other.places().all(|place| winner.is_at(place)) {
             continue;
         }
-        match other.verify(keys, now) {
+        match other.verify(known) {
             Ok(()) => kept.extend(other.places()),
             // What is forwarded must not depend on which key set comes first, either.
             Err(miss) => awaited.extend(miss.awaited()),

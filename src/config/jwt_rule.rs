@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::reader::{Dialect, Input, Read, record};
 use super::text::{HeaderName, OutputHeader, Text};
-use crate::jwks::{KeySet, KeySetUri};
+use crate::jwks::{KeySet, KeySetUri, Origin};
 use crate::jwt::ClaimPath;
 
 record! {
@@ -17,7 +17,8 @@ record! {
         issuer: Option<String>,
         /// A token must be for one of these. Without any it may be for anybody.
         audiences: Vec<Text>,
-        /// Where the issuer's key set is fetched.
+        /// Where the issuer's key set is fetched. Default, where `jwks` isn't written either: what the
+        /// issuer's OpenID metadata say, or the provider of an issuer that is an email address.
         jwks_uri: Option<KeySetUri>,
         /// The issuer's key set itself: a JWK set as a string; in the short form also as an object.
         jwks: Option<InlineKeySet>,
@@ -66,9 +67,7 @@ fn check_rule(rule: &JwtRule, input: &Input<'_>) {
     }
     match (&rule.jwks, &rule.jwks_uri) {
         (Some(_), Some(_)) => input.mistake("write only one of `jwks` and `jwksUri`"),
-        (None, None) if rule.issuer().is_some() => input.warn(
-            "neither `jwks` nor `jwksUri` is written: every token of this issuer will be refused",
-        ),
+        (None, None) => check_issuer(rule.issuer(), input),
         _ => {}
     }
     let sensible = Duration::from_millis(1)..=Duration::from_secs(3600);
@@ -80,11 +79,34 @@ fn check_rule(rule: &JwtRule, input: &Input<'_>) {
     }
 }
 
+/// Looks at an issuer that has to tell by itself where its keys are.
+fn check_issuer(issuer: Option<&str>, input: &Input<'_>) {
+    match issuer.map(Origin::of_issuer) {
+        Some(Some(origin)) => check_address(origin.uri(), input),
+        Some(None) => input.warn(
+            "neither `jwks` nor `jwksUri` is written, and the issuer's name doesn't tell where its \
+             keys are: every token of this issuer will be refused",
+        ),
+        None => {}
+    }
+}
+
 impl Read for KeySetUri {
     fn read(input: &Input<'_>) -> Option<Self> {
-        Self::parse(input.text()?)
+        let uri = Self::parse(input.text()?)
             .map_err(|error| input.mistake(error))
-            .ok()
+            .ok()?;
+        check_address(&uri, input);
+        Some(uri)
+    }
+}
+
+fn check_address(uri: &KeySetUri, input: &Input<'_>) {
+    if uri.is_link_local() && !input.allows_link_local() {
+        input.mistake(
+            "no key set is fetched from link-local addresses and cloud metadata services: name \
+             another host, or write `jwks.allowLinkLocal: true`",
+        );
     }
 }
 

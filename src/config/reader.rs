@@ -58,9 +58,22 @@ impl std::error::Error for Mistakes {}
 pub(crate) struct Report {
     mistakes: RefCell<Vec<Mistake>>,
     warnings: RefCell<Vec<Mistake>>,
+    allows_link_local: bool,
 }
 
 impl Report {
+    /// A report on this document, whose `jwks.allowLinkLocal` decides which addresses are mistakes
+    /// everywhere else.
+    pub(crate) fn on(document: &Value) -> Self {
+        let allowed = document
+            .get("jwks")
+            .and_then(|jwks| jwks.get("allowLinkLocal"));
+        Self {
+            allows_link_local: allowed == Some(&Value::Bool(true)),
+            ..Self::default()
+        }
+    }
+
     /// What was read, and warnings; or everything that kept it from being read.
     pub(crate) fn into_result<T>(self, read: Option<T>) -> Result<(T, Vec<String>), Mistakes> {
         let mistakes = self.mistakes.into_inner();
@@ -115,6 +128,10 @@ impl<'a> Input<'a> {
 
     pub(crate) fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    pub(crate) fn allows_link_local(&self) -> bool {
+        self.report.allows_link_local
     }
 
     pub(crate) fn mistake(&self, message: impl Into<String>) {

@@ -21,6 +21,11 @@ use crate::reply::Reply;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Status(u32);
 
+impl Status {
+    /// What was to be replaced has changed meanwhile.
+    pub(crate) const VERSION_MISMATCH: Self = Self(8);
+}
+
 const PLUGIN_CONFIGURATION: u32 = 7;
 const CALL_RESPONSE_BODY: u32 = 4;
 const REQUEST_HEADERS: u32 = 0;
@@ -63,6 +68,20 @@ unsafe extern "C" {
         path_size: usize,
         data: *mut *mut u8,
         size: *mut usize,
+    ) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        version: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+        version: u32,
     ) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
@@ -155,11 +174,9 @@ fn buffer(buffer: u32, max_size: usize) -> Result<Vec<u8>, Status> {
     bytes(|data, size| unsafe { proxy_get_buffer_bytes(buffer, 0, max_size, data, size) })
 }
 
-/// `:status` of the answer to an HTTP call; `None` where there was no answer.
-pub(crate) fn call_status() -> Option<u16> {
-    let headers = headers(CALL_RESPONSE_HEADERS).ok()?;
-    let (_, value) = headers.iter().find(|(name, _)| name == ":status")?;
-    std::str::from_utf8(value).ok()?.parse().ok()
+/// The header of the answer to an HTTP call; empty where there was no answer.
+pub(crate) fn call_headers() -> Result<Vec<(String, Vec<u8>)>, Status> {
+    headers(CALL_RESPONSE_HEADERS)
 }
 
 /// The header of the request.
@@ -252,6 +269,33 @@ pub(crate) fn property_map(path: &[&str]) -> Option<Vec<(String, Vec<u8>)>> {
     pairs(&property(path).ok()?)
 }
 
+/// What is shared under this name by all threads that have the same `vm_id`, and its version.
+pub(crate) fn shared_data(name: &str) -> Result<(Vec<u8>, u32), Status> {
+    let mut version = 0;
+    // SAFETY: the pointers are valid during the call.
+    let value = bytes(|data, size| unsafe {
+        proxy_get_shared_data(name.as_ptr(), name.len(), data, size, &raw mut version)
+    })?;
+    Ok((value, version))
+}
+
+/// Shares a value under this name. With a version, only if that is still the one there, or there is
+/// none.
+pub(crate) fn share(name: &str, value: &[u8], version: Option<u32>) -> Result<(), Status> {
+    /// The ABI's word for any version.
+    const ANY: u32 = 0;
+    // SAFETY: the bytes outlive the call.
+    check(unsafe {
+        proxy_set_shared_data(
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+            version.unwrap_or(ANY),
+        )
+    })
+}
+
 /// Makes the calls that follow be about another stream (or the plugin itself).
 pub(crate) fn set_effective_context(context: u32) -> Result<(), Status> {
     // SAFETY: no memory is involved.
@@ -318,7 +362,9 @@ pub(crate) fn send_fetch(fetch: &Fetch) -> Result<u32, FetchError> {
     ];
     hostcalls::dispatch_http_call(fetch.cluster(), headers, None, vec![], fetch.timeout()).map_err(
         |status| match status {
-            proxy_wasm::types::Status::BadArgument => FetchError::Undeliverable,
+            proxy_wasm::types::Status::BadArgument => {
+                FetchError::Undeliverable(fetch.cluster().to_owned())
+            }
             _ => FetchError::NoAnswer,
         },
     )

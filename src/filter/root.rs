@@ -1,4 +1,4 @@
-//! The plugin itself: it is configured, and it fetches key sets.
+//! The plugin itself: it is configured, and it sends the fetches of key sets.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,11 +10,14 @@ use proxy_wasm::types::ContextType;
 use super::host;
 use super::stream::Stream;
 use super::worker::Worker;
-use crate::jwks::{FetchError, KeySetId, MAX_BODY};
+use crate::jwks::{Answer, Fetch, FetchError, KeySetId, MAX_BODY};
 use crate::policy::{Node, Policy};
 
 /// How often key sets that have become old are looked for.
 const WATCH: Duration = Duration::from_secs(1);
+
+/// How often a worker looks whether another one's fetch, for which its requests wait, has ended.
+const POLL: Duration = Duration::from_millis(10);
 
 /// The plugin's context.
 #[derive(Debug)]
@@ -40,41 +43,25 @@ impl Root {
     /// Sends the fetches that are wanted now.
     fn fetch(&mut self, worker: &Rc<Worker>, now: u64) {
         for id in worker.wanted(now) {
-            let fetch = worker.keys.borrow_mut().start(id, now);
-            let Some(fetch) = fetch else {
-                // If it can't be fetched now, whoever waits for it is told so.
-                if worker.keys.borrow().is_idle(id) {
-                    self.wake(worker, id);
-                }
-                continue;
-            };
-            log::debug!("fetching {}", fetch.uri());
-            match host::send_fetch(&fetch) {
-                Ok(token) => {
-                    self.calls.insert(token, (Rc::clone(worker), id));
-                }
-                Err(error) => self.finish(worker, id, Err(error), now),
+            if let Some(fetch) = worker.start(id, now) {
+                self.send(worker, id, &fetch, now);
             }
         }
     }
 
-    fn finish(&self, worker: &Worker, id: KeySetId, answer: Result<&[u8], FetchError>, now: u64) {
-        let key_set = worker.policy.describe_key_set(id);
-        match worker.keys.borrow_mut().finish(id, answer, now) {
-            Ok(warnings) => {
-                for warning in warnings {
-                    log::warn!("{key_set}: {warning}");
-                }
+    fn send(&mut self, worker: &Rc<Worker>, id: KeySetId, fetch: &Fetch, now: u64) {
+        log::debug!("fetching {}", fetch.uri());
+        match host::send_fetch(fetch) {
+            Ok(token) => {
+                // An answer to an older fetch of the set would be taken for one to this.
+                self.calls
+                    .retain(|_, (other, set)| *set != id || !Rc::ptr_eq(other, worker));
+                self.calls.insert(token, (Rc::clone(worker), id));
             }
-            Err(error) => log::warn!("{key_set} could not be fetched: {error}"),
+            Err(error) => {
+                worker.finish(id, Err(error), now);
+            }
         }
-        self.wake(worker, id);
-    }
-
-    fn wake(&self, worker: &Worker, id: KeySetId) {
-        worker.wake(id);
-        // Calls that follow must be this context's again.
-        let _ = host::set_effective_context(self.id);
     }
 }
 
@@ -83,13 +70,28 @@ impl Context for Root {
         let Some((worker, id)) = self.calls.remove(&token) else {
             return;
         };
-        let answer = match host::call_status() {
-            None => Err(FetchError::NoAnswer),
-            Some(200) => host::call_body(MAX_BODY + 1).map_err(|_| FetchError::NoAnswer),
-            Some(status) => Err(FetchError::Status(status)),
+        let now = host::now().unwrap_or_default();
+        let headers = host::call_headers().unwrap_or_default();
+        let values = |wanted: &str| -> Vec<&[u8]> {
+            let lines = headers.iter().filter(|(name, _)| name == wanted);
+            lines.map(|(_, value)| value.as_slice()).collect()
         };
-        let answer = answer.as_deref().map_err(Clone::clone);
-        self.finish(&worker, id, answer, host::now().unwrap_or_default());
+        let status = values(":status").concat();
+        let status = str::from_utf8(&status).unwrap_or_default().parse();
+        let body = match status {
+            Ok(200) => host::call_body(MAX_BODY + 1).map_err(|_| FetchError::NoAnswer),
+            Ok(status) => Err(FetchError::Status(status)),
+            Err(_) => Err(FetchError::NoAnswer),
+        };
+        let (cache_control, age) = (values("cache-control").join(&b','), values("age").concat());
+        let answer = body.as_ref().map_err(Clone::clone).map(|body| Answer {
+            body,
+            cache_control: &cache_control,
+            age: &age,
+        });
+        if let Some(next) = worker.finish(id, answer, now) {
+            self.send(&worker, id, &next, now);
+        }
     }
 }
 
@@ -114,8 +116,10 @@ impl RootContext for Root {
                     env!("CARGO_PKG_VERSION"),
                     policy.summary()
                 );
-                self.worker = Some(Rc::new(Worker::new(policy)));
-                let _ = host::set_tick_period(WATCH);
+                let worker = Worker::new(self.id, policy, is_private());
+                // Key sets are fetched at once where one fetch is for all.
+                let _ = host::set_tick_period(if worker.shares_keys() { POLL } else { WATCH });
+                self.worker = Some(Rc::new(worker));
                 true
             }
             Err(mistakes) => {
@@ -139,6 +143,9 @@ impl RootContext for Root {
         for worker in &workers {
             self.fetch(worker, now);
         }
+        if workers.iter().any(|worker| worker.polls()) {
+            let _ = host::set_tick_period(POLL);
+        }
     }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
@@ -148,6 +155,11 @@ impl RootContext for Root {
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
     }
+}
+
+/// Whether only plugins with our own `vm_id` can write to our shared data.
+fn is_private() -> bool {
+    host::property(&["plugin_vm_id"]).is_ok_and(|id| !id.is_empty())
 }
 
 /// Istio's proxies tell who they are in their node's metadata.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::host;
 use super::logger::RateBound;
-use crate::evaluate::evaluate;
-use crate::jwks::{KeySetId, KeyStore};
+use super::shared::Shared;
+use crate::evaluate::{Known, evaluate};
+use crate::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore};
 use crate::outcome::{Change, Changes, Outcome, Reason, Refusal};
 use crate::policy::Policy;
 use crate::reply::reply;
@@ -20,8 +21,12 @@ const FETCH_SOON: Duration = Duration::from_millis(1);
 /// The plugin, configured.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    pub(crate) policy: Policy,
-    pub(crate) keys: RefCell<KeyStore>,
+    /// The plugin's context.
+    root: u32,
+    policy: Policy,
+    keys: RefCell<KeyStore>,
+    /// Where the other workers' key sets are; `None` where each fetches for itself.
+    shared: Option<Shared>,
     waiting: RefCell<Vec<Waiting>>,
     lines: RefCell<RateBound>,
     /// Whether a tick was asked for that comes sooner than the next regular one. Asking again
@@ -35,6 +40,8 @@ struct Waiting {
     stream: u32,
     verdict: Rc<Cell<Verdict>>,
     on: Vec<KeySetId>,
+    /// What it has waited for before.
+    waited: Vec<KeySetId>,
 }
 
 /// What the host is to do with a request.
@@ -47,9 +54,18 @@ pub(crate) enum Verdict {
 }
 
 impl Worker {
-    pub(crate) fn new(policy: Policy) -> Self {
+    /// Whether only plugins like this one can write to the shared data is what decides about
+    /// sharing where the configuration doesn't.
+    pub(crate) fn new(root: u32, policy: Policy, is_private: bool) -> Self {
+        let mut keys = KeyStore::new(&policy, getrandom::u64().unwrap_or_default());
+        let shares = policy.shares_keys().unwrap_or(is_private);
+        if shares {
+            keys.prefetch();
+        }
         Self {
-            keys: RefCell::new(KeyStore::new(&policy)),
+            root,
+            keys: RefCell::new(keys),
+            shared: shares.then(|| Shared::new(&policy)),
             policy,
             waiting: RefCell::default(),
             lines: RefCell::default(),
@@ -57,9 +73,17 @@ impl Worker {
         }
     }
 
+    pub(crate) fn shares_keys(&self) -> bool {
+        self.shared.is_some()
+    }
+
     /// Decides about the request of this stream, which host calls must be about now.
     pub(crate) fn decide(&self, stream: u32, verdict: &Rc<Cell<Verdict>>) {
-        verdict.set(match self.outcome() {
+        self.decide_again(stream, verdict, Vec::new());
+    }
+
+    fn decide_again(&self, stream: u32, verdict: &Rc<Cell<Verdict>>, waited: Vec<KeySetId>) {
+        verdict.set(match self.outcome(&waited) {
             Some((request, Outcome::Forward(changes))) => match make(&changes) {
                 Ok(()) => Verdict::Forward,
                 // A header that should have gone may still be there.
@@ -72,6 +96,7 @@ impl Worker {
                     stream,
                     verdict: Rc::clone(verdict),
                     on,
+                    waited,
                 });
                 Verdict::Wait
             }
@@ -85,12 +110,18 @@ impl Worker {
     }
 
     /// `None` where the host doesn't hand out the request.
-    fn outcome(&self) -> Option<(Request, Outcome)> {
+    fn outcome(&self, waited: &[KeySetId]) -> Option<(Request, Outcome)> {
         let now = host::now().ok()?;
+        if self.shared.is_none() {
+            // Envoy loads the plugin into threads that serve nothing, too. This one does, so now
+            // it needs its key sets.
+            self.keys.borrow_mut().prefetch();
+        }
         let request = Request::new(host::request_headers().ok()?);
         // Envoy hands out an empty header where it has none any more.
         request.value(":method")?;
-        let outcome = evaluate(&self.policy, &self.keys.borrow(), &request, now);
+        let keys = &*self.keys.borrow();
+        let outcome = evaluate(&self.policy, Known { keys, waited, now }, &request);
         Some((request, outcome))
     }
 
@@ -98,7 +129,7 @@ impl Worker {
     /// then. So the plugin's own context makes it, at its next tick.
     fn ask_for_tick(&self, on: &[KeySetId]) {
         let keys = self.keys.borrow();
-        if on.iter().any(|id| keys.is_idle(*id)) && !self.tick_is_near.replace(true) {
+        if on.iter().any(|id| !keys.is_fetching(*id)) && !self.tick_is_near.replace(true) {
             let _ = host::set_tick_period(FETCH_SOON);
         }
     }
@@ -106,33 +137,98 @@ impl Worker {
     /// The key sets to fetch at this tick: those that requests wait for, and those that are old.
     pub(crate) fn wanted(&self, now: u64) -> Vec<KeySetId> {
         self.tick_is_near.set(false);
-        let waiting = self.waiting.borrow();
-        let mut ids: Vec<KeySetId> = waiting.iter().flat_map(|w| w.on.iter().copied()).collect();
+        let mut ids = self.awaited();
         ids.extend(self.keys.borrow().due(now));
         ids.sort_unstable();
         ids.dedup();
         ids
     }
 
+    fn awaited(&self) -> Vec<KeySetId> {
+        let waiting = self.waiting.borrow();
+        waiting.iter().flat_map(|w| w.on.iter().copied()).collect()
+    }
+
+    /// Whether requests wait for what another worker fetches.
+    pub(crate) fn polls(&self) -> bool {
+        let keys = self.keys.borrow();
+        self.awaited().iter().any(|id| !keys.is_fetching(*id))
+    }
+
+    /// Starts to fetch a set that is wanted. Where that can't be now, because it was in vain a
+    /// moment ago or another worker has the keys already, whoever waits for it is told so.
+    pub(crate) fn start(&self, id: KeySetId, now: u64) -> Option<Fetch> {
+        let mut keys = self.keys.borrow_mut();
+        let fetch = match &self.shared {
+            None => keys.start(id, now),
+            Some(shared) => shared.start(&mut keys, id, now),
+        };
+        let is_under_way = fetch.is_some() || keys.is_busy(id, now);
+        drop(keys);
+        if !is_under_way {
+            self.wake(id);
+        }
+        fetch
+    }
+
+    /// Takes the answer to a fetch, and decides about those who wait for it. Tells what is to be
+    /// fetched next.
+    pub(crate) fn finish(
+        &self,
+        id: KeySetId,
+        answer: Result<Answer<'_>, FetchError>,
+        now: u64,
+    ) -> Option<Fetch> {
+        let key_set = self.policy.key_set(id)?;
+        let mut keys = self.keys.borrow_mut();
+        let mut has_keys = false;
+        match keys.finish(id, answer, now) {
+            Ok(Fetched::Next(fetch)) => return Some(fetch),
+            Ok(Fetched::Late) => return None,
+            Ok(Fetched::Keys(warnings)) => {
+                has_keys = true;
+                for warning in warnings {
+                    log::warn!("{key_set}: {warning}");
+                }
+            }
+            Ok(Fetched::Withdrawn) => {
+                log::warn!("{key_set} is empty now; the old keys serve until that is confirmed");
+            }
+            Err(error) => log::warn!("{key_set} could not be fetched: {error}"),
+        }
+        if let Some(shared) = &self.shared {
+            shared.publish(&keys, id, has_keys);
+        }
+        drop(keys);
+        self.wake(id);
+        None
+    }
+
     /// Decides again about the requests that wait for this key set.
-    pub(crate) fn wake(&self, id: KeySetId) {
+    fn wake(&self, id: KeySetId) {
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         let (ready, others): (Vec<_>, Vec<_>) = waiting
             .into_iter()
             .partition(|waiting| waiting.on.contains(&id));
         self.waiting.borrow_mut().extend(others);
         for Waiting {
-            stream, verdict, ..
+            stream,
+            verdict,
+            mut waited,
+            ..
         } in ready
         {
+            waited.push(id);
             // A stream that is gone needs no answer.
             if host::set_effective_context(stream).is_ok() {
-                self.decide(stream, &verdict);
+                self.decide_again(stream, &verdict, waited);
                 if verdict.get() == Verdict::Forward {
                     let _ = host::resume_request();
                 }
             }
         }
+        // Calls that follow must be the plugin's own again.
+        let _ = host::set_effective_context(self.root);
     }
 
     pub(crate) fn has_waiting(&self) -> bool {

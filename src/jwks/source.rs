@@ -1,92 +1,205 @@
-//! Where a key set is fetched: a URI, and the Envoy cluster that leads to its host.
+//! Where a key set is fetched: an address, or an issuer that publishes one, and the Envoy cluster
+//! that leads there.
 
 use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
 
-/// The address of a key set.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct KeySetUri {
-    text: String,
-    scheme: &'static str,
-    /// Host, and port where one is written: what `:authority` says.
-    authority: String,
-    host: String,
-    port: u16,
-    path: String,
+use super::KeySetUri;
+use crate::json;
+
+/// How key sets are fetched: what the configuration says of all of them.
+#[derive(Debug)]
+pub(crate) struct Fetching {
+    pub(crate) clusters: ClusterMap,
+    /// How old keys may become.
+    pub(crate) cache_duration: Duration,
+    /// How old they become at least, whatever the answer says.
+    pub(crate) min_cache_duration: Duration,
+    /// How long keys serve beyond that while fresh ones can't be had.
+    pub(crate) stale_if_error: Duration,
+    /// How long after an early fetch a token that no key fits may cause the next one.
+    pub(crate) refetch_interval: Duration,
+    pub(crate) allow_link_local: bool,
 }
 
-impl KeySetUri {
-    /// Reads an absolute `http` or `https` URI.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it, in a sentence for whoever wrote it.
-    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
-        let (scheme, default_port, rest) = if let Some(rest) = text.strip_prefix("https://") {
-            ("https", 443, rest)
-        } else if let Some(rest) = text.strip_prefix("http://") {
-            ("http", 80, rest)
-        } else {
-            return Err("not an absolute URI: it must start with https:// or http://");
-        };
-        if text.bytes().any(|byte| !(b'!'..=b'~').contains(&byte)) {
-            return Err("not a URI: percent-encode spaces and characters beyond ASCII");
+/// A key set that is fetched.
+#[derive(Debug)]
+pub(crate) struct KeySetSource {
+    pub(crate) origin: Origin,
+    /// For each request; discovery takes two.
+    pub(crate) timeout: Duration,
+    pub(crate) fetching: Rc<Fetching>,
+}
+
+/// Where a key set is found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Origin {
+    At(KeySetUri),
+    /// At the `jwks_uri` of the issuer's metadata (OpenID Connect Discovery 1.0 section 4).
+    Discovered {
+        issuer: String,
+        metadata: KeySetUri,
+    },
+}
+
+/// Providers that publish the key set of an account: the domain of its email address, and the
+/// address in front of it.
+const ACCOUNTS: &[(&str, &str)] = &[(
+    "gserviceaccount.com",
+    "https://www.googleapis.com/service_accounts/v1/jwk/",
+)];
+
+impl Origin {
+    /// Where an issuer's keys are found without anybody saying so; `None` where nothing can be made
+    /// of its name.
+    pub(crate) fn of_issuer(issuer: &str) -> Option<Self> {
+        if issuer.contains(['?', '#']) {
+            return None;
         }
-        let rest = rest.split('#').next().unwrap_or_default();
-        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        if authority.contains('@') {
-            return Err("a key-set URI can't carry a user name or password");
+        if let Some((account, domain)) = issuer.split_once('@')
+            && !issuer.contains("://")
+        {
+            let domain = domain.to_ascii_lowercase();
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_+".contains(&byte);
+            let is_of = |provider: &str| {
+                let rest = domain.strip_suffix(provider);
+                rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            };
+            let (_, address) = ACCOUNTS.iter().find(|(provider, _)| is_of(provider))?;
+            let is_address = !account.is_empty() && account.bytes().all(is_plain);
+            let uri = format!("{address}{account}@{domain}");
+            return is_address.then(|| KeySetUri::parse(&uri).ok().map(Self::At))?;
         }
-        let (host, port) = split_port(authority).ok_or("its port is no number from 1 to 65535")?;
-        if host.is_empty() {
-            return Err("it has no host");
-        }
-        let path = match path.starts_with('/') {
-            true => path.to_owned(),
-            false => format!("/{path}"),
-        };
-        Ok(Self {
-            text: text.to_owned(),
-            scheme,
-            authority: authority.to_owned(),
-            host: host.to_ascii_lowercase(),
-            port: port.unwrap_or(default_port),
-            path,
+        let base = issuer.strip_suffix('/').unwrap_or(issuer);
+        let metadata = format!("{base}/.well-known/openid-configuration");
+        Some(Self::Discovered {
+            issuer: issuer.to_owned(),
+            metadata: KeySetUri::parse(&metadata).ok()?,
         })
     }
 
-    pub(crate) fn scheme(&self) -> &'static str {
-        self.scheme
-    }
-
-    pub(crate) fn authority(&self) -> &str {
-        &self.authority
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        &self.path
+    /// The first address that is asked.
+    pub(crate) fn uri(&self) -> &KeySetUri {
+        match self {
+            Self::At(uri) | Self::Discovered { metadata: uri, .. } => uri,
+        }
     }
 }
 
-impl fmt::Display for KeySetUri {
+impl KeySetSource {
+    /// How many seconds a whole fetch takes at most.
+    pub(crate) fn duration(&self) -> u64 {
+        let requests = match self.origin {
+            Origin::At(_) => 1,
+            Origin::Discovered { .. } => 2,
+        };
+        // One more for what lies between a time-out and the tick that tells of it.
+        self.timeout.as_secs().saturating_add(2) * requests
+    }
+
+    /// Under which name workers share what is fetched.
+    pub(crate) fn shared_name(&self) -> String {
+        let Fetch { uri, cluster, .. } = self.first();
+        format!("{cluster} {uri}")
+    }
+
+    /// The first request of a fetch.
+    pub(crate) fn first(&self) -> Fetch {
+        self.fetch(self.origin.uri().clone())
+    }
+
+    /// The request that follows an issuer's metadata.
+    ///
+    /// # Errors
+    ///
+    /// Why the metadata can't be relied on.
+    pub(crate) fn discovered(&self, issuer: &str, metadata: &[u8]) -> Result<Fetch, String> {
+        let document =
+            json::parse(metadata).map_err(|error| format!("metadata that is not JSON: {error}"))?;
+        // OpenID Connect Discovery 1.0 section 4.3: they must be identical.
+        if document.get("issuer").and_then(|value| value.as_str()) != Some(issuer) {
+            return Err("metadata whose `issuer` is another".to_owned());
+        }
+        let uri = document.get("jwks_uri").and_then(|value| value.as_str());
+        let uri = uri.ok_or("metadata without `jwks_uri`")?;
+        let uri = KeySetUri::parse(uri).map_err(|error| format!("bad `jwks_uri`: {error}"))?;
+        if uri.is_link_local() && !self.fetching.allow_link_local {
+            return Err("a `jwks_uri` at a link-local address or metadata service".to_owned());
+        }
+        Ok(self.fetch(uri))
+    }
+
+    fn fetch(&self, uri: KeySetUri) -> Fetch {
+        Fetch {
+            cluster: self.fetching.clusters.cluster(&uri),
+            timeout: self.timeout,
+            uri,
+        }
+    }
+
+    /// Whether what is fetched for the one does for the other.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.origin == other.origin && self.timeout == other.timeout
+    }
+}
+
+impl fmt::Display for KeySetSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.text)
+        let Fetch { uri, cluster, .. } = self.first();
+        match self.origin {
+            Origin::At(_) => write!(formatter, "key set {uri} (cluster `{cluster}`)"),
+            Origin::Discovered { .. } => {
+                write!(formatter, "key set told by {uri} (cluster `{cluster}`)")
+            }
+        }
     }
 }
 
-/// Splits `host:port`, where the host may be an IPv6 address in brackets.
-fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    let end_of_host = authority.find(']').map_or(0, |bracket| bracket + 1);
-    let colon = authority.get(end_of_host..)?.find(':');
-    let Some(colon) = colon else {
-        return Some((authority, None));
-    };
-    let (host, port) = authority.split_at_checked(end_of_host + colon)?;
-    let digits = port.strip_prefix(':')?;
-    let port = digits.parse::<u16>().ok().filter(|port| *port != 0)?;
-    digits
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then_some((host, Some(port)))
+/// A `GET` that the shell is to send.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    uri: KeySetUri,
+    cluster: String,
+    timeout: Duration,
+}
+
+impl Fetch {
+    /// The Envoy cluster that leads to the host.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// `:scheme`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        self.uri.scheme()
+    }
+
+    /// `:authority`.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.uri.authority()
+    }
+
+    /// `:path`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// How long to wait for the whole answer.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The URI as it was configured or discovered.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        self.uri.to_string()
+    }
 }
 
 /// Which cluster leads to which host.
@@ -101,8 +214,8 @@ pub(crate) struct ClusterMap {
 impl ClusterMap {
     /// The cluster for a URI: the one of its host and port, of its host, the default one, or else
     /// the name that Istio gives to the cluster of a `ServiceEntry`.
-    pub(crate) fn cluster(&self, uri: &KeySetUri) -> String {
-        let with_port = format!("{}:{}", uri.host, uri.port);
+    fn cluster(&self, uri: &KeySetUri) -> String {
+        let with_port = format!("{}:{}", uri.host(), uri.port());
         let named = |wanted: &str| {
             self.hosts
                 .iter()
@@ -110,74 +223,15 @@ impl ClusterMap {
                 .map(|(_, cluster)| cluster.clone())
         };
         named(&with_port)
-            .or_else(|| named(&uri.host))
+            .or_else(|| named(uri.host()))
             .or_else(|| self.default.clone())
-            .unwrap_or_else(|| format!("outbound|{}||{}", uri.port, uri.host))
+            .unwrap_or_else(|| format!("outbound|{}||{}", uri.port(), uri.host()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn uris() {
-        for (text, scheme, authority, host, port, path) in [
-            ("http://a.test", "http", "a.test", "a.test", 80, "/"),
-            (
-                "https://A.test/j?x=1",
-                "https",
-                "A.test",
-                "a.test",
-                443,
-                "/j?x=1",
-            ),
-            (
-                "http://a.test:1234/j",
-                "http",
-                "a.test:1234",
-                "a.test",
-                1234,
-                "/j",
-            ),
-            ("http://a.test?x", "http", "a.test", "a.test", 80, "/?x"),
-            (
-                "https://[::1]:8443/j#f",
-                "https",
-                "[::1]:8443",
-                "[::1]",
-                8443,
-                "/j",
-            ),
-            ("https://[::1]/j", "https", "[::1]", "[::1]", 443, "/j"),
-        ] {
-            let uri = KeySetUri::parse(text).unwrap();
-            assert_eq!(uri.scheme, scheme, "{text}");
-            assert_eq!(uri.authority, authority, "{text}");
-            assert_eq!(uri.host, host, "{text}");
-            assert_eq!(uri.port, port, "{text}");
-            assert_eq!(uri.path, path, "{text}");
-            assert_eq!(uri.to_string(), text);
-        }
-        for text in [
-            "a.test",
-            "tcp://a.test",
-            "https://",
-            "https:///j",
-            "https://:443/j",
-            "https://a.test:x",
-            "https://a.test:+1",
-            "https://a.test:0",
-            "https://a.test:99999",
-            "https://a.test:",
-            "https://u@a.test/j",
-            "https://a.test/j k",
-            "https://a.test/\r\nx: y",
-            "",
-        ] {
-            assert!(KeySetUri::parse(text).is_err(), "{text:?}");
-        }
-    }
 
     #[test]
     fn the_closest_name_wins() {
@@ -197,5 +251,55 @@ mod tests {
         assert_eq!(map.cluster(&uri("https://a.test/j")), "a");
         assert_eq!(map.cluster(&uri("https://a.test:8443/j")), "a-8443");
         assert_eq!(map.cluster(&uri("https://b.test/j")), "all");
+    }
+
+    #[test]
+    fn an_issuer_tells_where_its_keys_are() {
+        let well_known = "/.well-known/openid-configuration";
+        for (issuer, expected) in [
+            ("https://a.test", format!("https://a.test{well_known}")),
+            ("https://a.test/", format!("https://a.test{well_known}")),
+            (
+                "http://a.test:81/b/",
+                format!("http://a.test:81/b{well_known}"),
+            ),
+        ] {
+            let origin = Origin::of_issuer(issuer).unwrap();
+            assert_eq!(origin.uri().to_string(), expected);
+            assert!(matches!(origin, Origin::Discovered { issuer: own, .. } if own == issuer));
+        }
+        let google = "https://www.googleapis.com/service_accounts/v1/jwk/";
+        for (issuer, expected) in [
+            (
+                "628645741881@developer.gserviceaccount.com",
+                "628645741881@developer.gserviceaccount.com",
+            ),
+            (
+                "a-b@c.iam.gserviceaccount.com",
+                "a-b@c.iam.gserviceaccount.com",
+            ),
+            ("a@GServiceAccount.com", "a@gserviceaccount.com"),
+        ] {
+            let origin = Origin::of_issuer(issuer).unwrap();
+            assert_eq!(origin.uri().to_string(), format!("{google}{expected}"));
+            assert!(matches!(origin, Origin::At(_)));
+        }
+        for issuer in [
+            "issuer-foo",
+            "accounts.google.com",
+            "a@b.test",
+            "a@evilgserviceaccount.com",
+            "a@gserviceaccount.com.evil.test",
+            "@gserviceaccount.com",
+            "a/../b@gserviceaccount.com",
+            "a@b@gserviceaccount.com",
+            "https://a.test/?x",
+            "https://a.test#x",
+            "https://u@a.test",
+            "spiffe://a.test",
+            "",
+        ] {
+            assert_eq!(Origin::of_issuer(issuer), None, "{issuer}");
+        }
     }
 }

@@ -2,147 +2,56 @@
 //!
 //! ```text
 //!             start                   finish(Ok)
-//!   Missing ---------> being fetched ------------> Ready --- older than cacheDuration ---> due
+//!   Missing ---------> being fetched ------------> Ready --- late in its lifetime ------> due
 //!      ^                    |  ^                     ^                                      |
 //!      |      finish(Err)   |  |  start, once        |   start; the old keys serve on       |
 //!      +---- Unavailable <--+  +-- retry_at is past  +--------------------------------------+
 //! ```
 //!
 //! A token that none of the keys fits may start a fetch early, but not before `refetch_at`.
-//! Whatever is under way, a set is fetched once at a time. A failed fetch is repeated after a pause
-//! that doubles, and until then requests without keys are answered at once.
+//! Whatever is under way, a set is fetched once at a time, by one of the workers that share it. A
+//! failed fetch is repeated after a pause that doubles, and until then requests without keys are
+//! answered at once.
 
 use std::rc::Rc;
-use std::time::Duration;
 
-use super::{KeySet, KeySetUri};
+use fastrand::Rng;
+
+use super::KeySet;
+use super::answer::{Answer, Bodies, FetchError};
+use super::record::Record;
+use super::source::{Fetch, KeySetSource, Origin};
 use crate::policy::Policy;
-
-/// The largest body that is read as a key set, in bytes.
-pub(crate) const MAX_BODY: usize = 256 * 1024;
-
-/// The pause after the first failed fetch, in seconds, and the longest one.
-const FIRST_PAUSE: u64 = 2;
-const LONGEST_PAUSE: u64 = 60;
-
-/// How long keys serve while fresh ones can't be had.
-const STALE_IF_ERROR: Duration = Duration::from_secs(24 * 3600);
 
 /// A key set of the policy that is fetched.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct KeySetId(pub(crate) usize);
 
-/// What to fetch, and through which cluster.
-#[derive(Debug, Eq, PartialEq)]
-pub(crate) struct KeySetSource {
-    pub(crate) uri: KeySetUri,
-    pub(crate) cluster: String,
-    pub(crate) timeout: Duration,
-    pub(crate) cache_duration: Duration,
-    /// How long after a fetch a token that no key fits may cause the next one.
-    pub(crate) refetch_interval: Duration,
-}
-
-/// A `GET` that the shell is to send.
-#[derive(Clone, Debug)]
-pub struct Fetch(Rc<KeySetSource>);
-
-impl Fetch {
-    /// The Envoy cluster that leads to the host.
-    #[must_use]
-    pub fn cluster(&self) -> &str {
-        &self.0.cluster
-    }
-
-    /// `:scheme`.
-    #[must_use]
-    pub fn scheme(&self) -> &'static str {
-        self.0.uri.scheme()
-    }
-
-    /// `:authority`.
-    #[must_use]
-    pub fn authority(&self) -> &str {
-        self.0.uri.authority()
-    }
-
-    /// `:path`.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        self.0.uri.path()
-    }
-
-    /// How long to wait for the whole answer.
-    #[must_use]
-    pub fn timeout(&self) -> Duration {
-        self.0.timeout
-    }
-
-    /// The URI as it was configured.
-    #[must_use]
-    pub fn uri(&self) -> String {
-        self.0.uri.to_string()
-    }
-}
-
-/// Why a fetch brought no keys.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum FetchError {
-    /// No answer: time-out, reset, or no healthy host.
-    NoAnswer,
-    /// The answer was not 200. Redirects are not followed.
-    Status(u16),
-    /// The body is longer than 256 kB.
-    TooLarge,
-    /// The host wouldn't send the request; mostly there is no such cluster.
-    Undeliverable,
-    /// The body holds no usable key, or is no key set.
-    Unusable(String),
-}
-
-impl std::fmt::Display for FetchError {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoAnswer => formatter.write_str("no answer (time-out or connection failure)"),
-            Self::Status(status @ (503 | 504)) => write!(
-                formatter,
-                "status {status} instead of 200, which may be Envoy's own: the host can't be \
-                 reached, or didn't answer within the time-out"
-            ),
-            Self::Status(status) => write!(formatter, "status {status} instead of 200"),
-            Self::TooLarge => write!(formatter, "the answer is longer than {MAX_BODY} bytes"),
-            Self::Undeliverable => formatter.write_str(
-                "Envoy has no such cluster; name another in `jwks.cluster` or `jwks.clusters`",
-            ),
-            Self::Unusable(why) => formatter.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for FetchError {}
-
-/// The fetched key sets of a policy.
+/// The fetched key sets of a policy, as one worker has them.
 #[derive(Debug)]
 pub struct KeyStore {
     slots: Vec<Slot>,
+    /// Spreads times. Nothing secret depends on it.
+    random: Rng,
+    /// Whether sets are fetched that no request has asked for.
+    prefetches: bool,
 }
 
 #[derive(Debug)]
 struct Slot {
     source: Rc<KeySetSource>,
-    fetched: Option<Fetched>,
-    under_way: bool,
-    failures: u32,
-    /// No fetch starts before this time.
-    retry_at: u64,
-    /// No fetch starts before this time for a token that no key fits.
-    refetch_at: u64,
+    record: Record,
+    keys: Option<KeySet>,
+    /// What the keys were read from.
+    bodies: Bodies,
+    /// Our own fetch under way: what is asked for.
+    step: Option<Step>,
 }
 
 #[derive(Debug)]
-struct Fetched {
-    keys: KeySet,
-    at: u64,
+enum Step {
+    KeySet { metadata: Vec<u8> },
+    Metadata { issuer: String },
 }
 
 /// What the store knows of a key set.
@@ -155,20 +64,40 @@ pub(crate) enum Lookup<'a> {
     Unavailable,
 }
 
+/// What came of an answer.
+#[derive(Debug)]
+pub enum Fetched<'a> {
+    /// Keys, with warnings about those that were left out.
+    Keys(&'a [String]),
+    /// Nothing: it took so long that another worker fetched the set meanwhile.
+    Late,
+    /// The address of the keys, which are to be fetched there.
+    Next(Fetch),
+    /// A set without keys, where there were some. They serve on until the provider has said so
+    /// twice.
+    Withdrawn,
+}
+
 impl KeyStore {
-    /// A store for the key sets of a policy, with nothing fetched yet.
+    /// A store for the key sets of a policy, with nothing fetched yet. The seed makes proxies that
+    /// start at the same time fetch at different ones.
     #[must_use]
-    pub fn new(policy: &Policy) -> Self {
-        let slots = policy.key_sets().iter().map(|source| Slot {
+    pub fn new(policy: &Policy, seed: u64) -> Self {
+        Self::of(policy.key_sets(), seed)
+    }
+
+    fn of(sources: &[Rc<KeySetSource>], seed: u64) -> Self {
+        let slots = sources.iter().map(|source| Slot {
             source: Rc::clone(source),
-            fetched: None,
-            under_way: false,
-            failures: 0,
-            retry_at: 0,
-            refetch_at: 0,
+            record: Record::default(),
+            keys: None,
+            bodies: Bodies::default(),
+            step: None,
         });
         Self {
             slots: slots.collect(),
+            random: Rng::with_seed(seed),
+            prefetches: false,
         }
     }
 
@@ -176,40 +105,72 @@ impl KeyStore {
         let Some(slot) = self.slots.get(id.0) else {
             return Lookup::Unavailable;
         };
-        match &slot.fetched {
-            Some(fetched) if now < slot.expires(fetched) => Lookup::Ready(&fetched.keys),
-            _ if slot.under_way || slot.retry_at <= now => Lookup::Pending,
+        match &slot.keys {
+            Some(keys) if !slot.record.has_expired(now) => Lookup::Ready(keys),
+            _ if slot.record.is_busy(now) || slot.record.may_retry(now) => Lookup::Pending,
             _ => Lookup::Unavailable,
         }
     }
 
     /// Whether a fetch may still bring the key of a token that none of the keys fits: one is under
-    /// way, or the last one is long enough ago.
+    /// way, or the last such fetch is long enough ago.
     pub(crate) fn may_bring_another(&self, id: KeySetId, now: u64) -> bool {
-        self.slots
-            .get(id.0)
-            .is_some_and(|slot| slot.under_way || now >= slot.retry_at && now >= slot.refetch_at)
+        let record = self.slots.get(id.0).map(|slot| &slot.record);
+        record.is_some_and(|record| record.is_busy(now) || record.may_refetch(now))
     }
 
-    /// Whether no fetch of the set is under way.
-    pub(crate) fn is_idle(&self, id: KeySetId) -> bool {
-        self.slots.get(id.0).is_some_and(|slot| !slot.under_way)
+    /// Whether a fetch of the set is under way, here or at another worker.
+    pub(crate) fn is_busy(&self, id: KeySetId, now: u64) -> bool {
+        self.slots
+            .get(id.0)
+            .is_some_and(|slot| slot.record.is_busy(now))
+    }
+
+    /// Whether this worker is fetching the set.
+    pub(crate) fn is_fetching(&self, id: KeySetId) -> bool {
+        self.slots.get(id.0).is_some_and(|slot| slot.step.is_some())
     }
 
     /// Marks a set as being fetched, unless it is already or was in vain a moment ago. Whoever
     /// sends the fetch must call [`Self::finish`].
     pub fn start(&mut self, id: KeySetId, now: u64) -> Option<Fetch> {
         let slot = self.slots.get_mut(id.0)?;
-        if slot.under_way || now < slot.retry_at {
+        let record = &mut slot.record;
+        let early = slot.keys.is_some() && !record.is_due(now);
+        let may_start = match early {
+            true => record.may_refetch(now),
+            false => record.may_retry(now),
+        };
+        if record.is_busy(now) || !may_start {
             return None;
         }
-        slot.under_way = true;
-        slot.put_off_refetch(now);
-        Some(Fetch(Rc::clone(&slot.source)))
+        let duration = slot.source.duration();
+        record.start(
+            now,
+            duration,
+            early,
+            &slot.source.fetching,
+            &mut self.random,
+        );
+        slot.step = Some(match &slot.source.origin {
+            Origin::At(_) => Step::KeySet {
+                metadata: Vec::new(),
+            },
+            Origin::Discovered { issuer, .. } => Step::Metadata {
+                issuer: issuer.clone(),
+            },
+        });
+        Some(slot.source.first())
     }
 
-    /// Takes the body of a 200 answer, or the reason why there is none. Returns warnings about keys
-    /// that were left out.
+    /// Another worker started at the same time, and fetches the set.
+    pub(crate) fn leave_to_another(&mut self, id: KeySetId) {
+        if let Some(slot) = self.slots.get_mut(id.0) {
+            slot.step = None;
+        }
+    }
+
+    /// Takes a 200 answer, or the reason why there is none.
     ///
     /// # Errors
     ///
@@ -217,39 +178,40 @@ impl KeyStore {
     pub fn finish(
         &mut self,
         id: KeySetId,
-        answer: Result<&[u8], FetchError>,
+        answer: Result<Answer<'_>, FetchError>,
         now: u64,
-    ) -> Result<&[String], FetchError> {
+    ) -> Result<Fetched<'_>, FetchError> {
         let Some(slot) = self.slots.get_mut(id.0) else {
-            return Ok(&[]);
+            return Ok(Fetched::Late);
         };
-        slot.under_way = false;
-        match answer.and_then(parse) {
-            Ok(keys) => {
-                slot.failures = 0;
-                slot.retry_at = now;
-                slot.put_off_refetch(now);
-                let fetched = slot.fetched.insert(Fetched { keys, at: now });
-                Ok(fetched.keys.warnings())
-            }
+        let Some(step) = slot.step.take() else {
+            return Ok(Fetched::Late);
+        };
+        let taken = answer.and_then(|answer| slot.take(step, &answer, now, &mut self.random));
+        match taken {
+            Ok(Taken::Keys) => Ok(Fetched::Keys(
+                slot.keys.as_ref().map_or(&[], KeySet::warnings),
+            )),
+            Ok(Taken::Next(fetch)) => Ok(Fetched::Next(fetch)),
+            Ok(Taken::Withdrawn) => Ok(Fetched::Withdrawn),
             Err(error) => {
-                let pause = FIRST_PAUSE.saturating_mul(1 << slot.failures.min(16));
-                slot.failures = slot.failures.saturating_add(1);
-                slot.retry_at = now.saturating_add(pause.min(LONGEST_PAUSE));
+                slot.record.fail(now, &mut self.random);
                 Err(error)
             }
         }
     }
 
-    /// The sets whose keys are older than their cache duration.
+    /// From now on, sets are fetched before a request asks for them.
+    pub(crate) fn prefetch(&mut self) {
+        self.prefetches = true;
+    }
+
+    /// The sets to be fetched because of their age, or of having none.
     #[must_use]
     pub fn due(&self, now: u64) -> Vec<KeySetId> {
-        let is_due = |slot: &Slot| {
-            slot.fetched.as_ref().is_some_and(|fetched| {
-                now >= fetched
-                    .at
-                    .saturating_add(slot.source.cache_duration.as_secs())
-            })
+        let is_due = |slot: &Slot| match slot.keys {
+            Some(_) => slot.record.is_due(now),
+            None => self.prefetches && slot.record.may_retry(now),
         };
         let slots = self.slots.iter().enumerate();
         slots
@@ -257,143 +219,109 @@ impl KeyStore {
             .map(|(index, _)| KeySetId(index))
             .collect()
     }
+
+    /// What the other workers are to know.
+    pub(crate) fn record(&self, id: KeySetId) -> Option<Vec<u8>> {
+        let slot = self.slots.get(id.0)?;
+        Some(slot.record.to_bytes().to_vec())
+    }
+
+    /// What the keys were read from, for the other workers to read.
+    pub(crate) fn bodies(&self, id: KeySetId) -> Option<Vec<u8>> {
+        let slot = self.slots.get(id.0)?;
+        Some(slot.bodies.to_bytes(slot.record.version))
+    }
+
+    /// Goes on from what another worker knows. Its keys are read from the bodies that it fetched,
+    /// and checked as if they came from the provider. Tells whether there were new ones.
+    pub(crate) fn adopt(
+        &mut self,
+        id: KeySetId,
+        record: &[u8],
+        bodies: impl FnOnce() -> Option<Vec<u8>>,
+        now: u64,
+    ) -> bool {
+        let Some(slot) = self.slots.get_mut(id.0) else {
+            return false;
+        };
+        let (duration, fetching) = (slot.source.duration(), &slot.source.fetching);
+        let Some(record) = Record::from_bytes(record, now, duration, fetching) else {
+            return false;
+        };
+        let is_new = record.version != slot.record.version;
+        if is_new {
+            let bodies = bodies().and_then(|bytes| Bodies::from_bytes(&bytes, record.version));
+            let read = bodies.and_then(|bodies| Some((slot.read(&bodies).ok()?, bodies)));
+            let Some((keys, bodies)) = read else {
+                return false;
+            };
+            slot.keys = Some(keys);
+            slot.bodies = bodies;
+        }
+        if record != slot.record {
+            slot.record = record;
+            slot.step = None;
+        }
+        is_new
+    }
+}
+
+/// What came of an answer, of which nothing is borrowed.
+enum Taken {
+    Keys,
+    Next(Fetch),
+    Withdrawn,
 }
 
 impl Slot {
-    fn put_off_refetch(&mut self, now: u64) {
-        self.refetch_at = now.saturating_add(self.source.refetch_interval.as_secs());
+    fn take(
+        &mut self,
+        step: Step,
+        answer: &Answer<'_>,
+        now: u64,
+        random: &mut Rng,
+    ) -> Result<Taken, FetchError> {
+        let body = answer.body()?.to_vec();
+        let metadata = match step {
+            Step::KeySet { metadata } => metadata,
+            Step::Metadata { issuer } => {
+                let fetch = self.source.discovered(&issuer, &body);
+                let fetch = fetch.map_err(FetchError::Unusable)?;
+                self.step = Some(Step::KeySet { metadata: body });
+                return Ok(Taken::Next(fetch));
+            }
+        };
+        let bodies = Bodies {
+            metadata,
+            key_set: body,
+        };
+        let keys = bodies.parse()?;
+        if keys.is_empty() {
+            match &self.keys {
+                None => return Err(FetchError::Unusable(keys.emptiness())),
+                Some(old) if !old.is_empty() && !self.record.confirms_withdrawal(now) => {
+                    return Ok(Taken::Withdrawn);
+                }
+                Some(_) => {}
+            }
+        }
+        let lifetime = answer.lifetime(&self.source.fetching);
+        let fetching = &self.source.fetching;
+        self.record.succeed(now, lifetime, fetching, random);
+        self.keys = Some(keys);
+        self.bodies = bodies;
+        Ok(Taken::Keys)
     }
 
-    fn expires(&self, fetched: &Fetched) -> u64 {
-        let lifetime = self.source.cache_duration.saturating_add(STALE_IF_ERROR);
-        fetched.at.saturating_add(lifetime.as_secs())
+    /// Reads what another worker fetched.
+    fn read(&self, bodies: &Bodies) -> Result<KeySet, FetchError> {
+        if let Origin::Discovered { issuer, .. } = &self.source.origin {
+            let discovered = self.source.discovered(issuer, &bodies.metadata);
+            discovered.map_err(FetchError::Unusable)?;
+        }
+        bodies.parse()
     }
-}
-
-fn parse(body: &[u8]) -> Result<KeySet, FetchError> {
-    if body.len() > MAX_BODY {
-        return Err(FetchError::TooLarge);
-    }
-    KeySet::parse_fetched(body).map_err(FetchError::Unusable)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ID: KeySetId = KeySetId(0);
-    const BODY: &[u8] = br#"{"keys":[{"kty":"OKP","crv":"Ed25519",
-        "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
-
-    fn store() -> KeyStore {
-        let source = KeySetSource {
-            uri: KeySetUri::parse("https://a.test/j").unwrap(),
-            cluster: "a".to_owned(),
-            timeout: Duration::from_secs(5),
-            cache_duration: Duration::from_secs(300),
-            refetch_interval: Duration::from_secs(30),
-        };
-        KeyStore {
-            slots: vec![Slot {
-                source: Rc::new(source),
-                fetched: None,
-                under_way: false,
-                failures: 0,
-                retry_at: 0,
-                refetch_at: 0,
-            }],
-        }
-    }
-
-    fn state(store: &KeyStore, now: u64) -> &'static str {
-        match store.get(ID, now) {
-            Lookup::Pending => "pending",
-            Lookup::Ready(_) => "ready",
-            Lookup::Unavailable => "unavailable",
-        }
-    }
-
-    #[test]
-    fn one_fetch_at_a_time() {
-        let mut store = store();
-        assert_eq!(state(&store, 100), "pending");
-        assert!(store.start(ID, 100).is_some());
-        assert!(store.start(ID, 100).is_none());
-        assert_eq!(state(&store, 100), "pending");
-        store.finish(ID, Ok(BODY), 101).unwrap();
-        assert_eq!(state(&store, 101), "ready");
-    }
-
-    #[test]
-    fn a_failure_is_answered_at_once_and_the_pause_doubles_to_its_bound() {
-        let mut store = store();
-        let mut now = 100;
-        for pause in [2, 4, 8, 16, 32, 60, 60] {
-            assert!(store.start(ID, now).is_some());
-            assert!(store.finish(ID, Err(FetchError::Status(500)), now).is_err());
-            assert_eq!(state(&store, now), "unavailable");
-            assert_eq!(state(&store, now + pause - 1), "unavailable");
-            assert!(store.start(ID, now + pause - 1).is_none());
-            now += pause;
-            assert_eq!(state(&store, now), "pending");
-        }
-        assert!(store.start(ID, now).is_some());
-        store.finish(ID, Ok(BODY), now).unwrap();
-        assert_eq!(state(&store, now), "ready");
-    }
-
-    #[test]
-    fn old_keys_serve_while_fresh_ones_are_fetched_but_not_for_ever() {
-        let mut store = store();
-        store.start(ID, 0);
-        store.finish(ID, Ok(BODY), 0).unwrap();
-        assert_eq!(store.due(299), []);
-        assert_eq!(store.due(300), [ID]);
-        assert!(store.start(ID, 300).is_some());
-        assert_eq!(state(&store, 300), "ready");
-        store
-            .finish(ID, Err(FetchError::NoAnswer), 305)
-            .unwrap_err();
-        assert_eq!(state(&store, 305), "ready");
-        assert!(store.start(ID, 306).is_none());
-        assert_eq!(state(&store, 300 + 24 * 3600 - 1), "ready");
-        assert_eq!(state(&store, 300 + 24 * 3600), "pending");
-        store.start(ID, 307);
-        store.finish(ID, Ok(BODY), 307).unwrap();
-        assert_eq!(store.due(308), []);
-    }
-
-    #[test]
-    fn tokens_that_no_key_fits_cause_a_fetch_now_and_then() {
-        let mut store = store();
-        store.start(ID, 100);
-        store.finish(ID, Ok(BODY), 105).unwrap();
-        assert!(!store.may_bring_another(ID, 134));
-        assert!(store.may_bring_another(ID, 135));
-        assert!(store.start(ID, 135).is_some());
-        assert!(store.may_bring_another(ID, 136), "it is under way");
-        store.finish(ID, Ok(BODY), 140).unwrap();
-        assert!(!store.may_bring_another(ID, 169));
-
-        // One in vain counts, too.
-        assert!(store.start(ID, 170).is_some());
-        store
-            .finish(ID, Err(FetchError::NoAnswer), 171)
-            .unwrap_err();
-        assert_eq!(state(&store, 171), "ready");
-        assert!(!store.may_bring_another(ID, 199));
-        assert!(store.may_bring_another(ID, 200));
-    }
-
-    #[test]
-    fn a_body_that_is_no_key_set_replaces_nothing() {
-        let mut store = store();
-        store.start(ID, 0);
-        store.finish(ID, Ok(BODY), 0).unwrap();
-        let huge = vec![b' '; MAX_BODY + 1];
-        for body in [&b"<html>"[..], b"{\"keys\":[]}", &huge] {
-            assert!(store.finish(ID, Ok(body), 400).is_err());
-            assert_eq!(state(&store, 400), "ready");
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::case::Suite;
-use crate::support::host::{State, Vm};
+use crate::support::host::{Setup, State, Vm};
 
 pub const NOW: u64 = 1_760_000_000;
 const FETCH_FAILED: &str = "Jwks remote fetch is failed";
@@ -24,6 +24,23 @@ impl Fixture {
 
     pub fn vm(&self) -> Vm {
         Vm::start(self.config.to_string().as_bytes(), NOW).expect("a good configuration")
+    }
+
+    /// One worker of an Envoy that gives the plugin a `vm_id` of its own.
+    pub fn sharing_vm(&self) -> Vm {
+        let setup = Setup {
+            now: NOW,
+            properties: [("plugin_vm_id".to_owned(), b"own".to_vec())].into(),
+            ..Setup::default()
+        };
+        let (vm, accepted) = Vm::boot(self.config.to_string().as_bytes(), setup);
+        assert!(accepted, "{}", vm.log_text());
+        vm
+    }
+
+    /// Another worker of the same Envoy.
+    pub fn beside(&self, vm: &Vm) -> Vm {
+        vm.beside(self.config.to_string().as_bytes())
     }
 
     pub fn ask(&self, vm: &Vm, token: &str) -> u32 {

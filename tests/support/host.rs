@@ -185,6 +185,16 @@ impl Vm {
         (Self { root, retired }, accepted)
     }
 
+    /// Loads the plugin once more, as another worker of the same Envoy does.
+    pub fn beside(&self, configuration: &[u8]) -> Self {
+        let (root, accepted) = new_root(configuration);
+        assert!(accepted, "{}", self.log_text());
+        Self {
+            root,
+            retired: Vec::new(),
+        }
+    }
+
     /// Replaces the configuration, as a listener update does: the old one stays where the new one
     /// is refused.
     pub fn reload(&mut self, configuration: &[u8]) -> bool {
@@ -268,8 +278,15 @@ impl Vm {
     }
 
     pub fn answer(&self, token: u32, status: u16, body: &[u8]) {
-        let headers = vec![(b":status".to_vec(), status.to_string().into_bytes())];
-        self.finish_callout(token, headers, body);
+        self.answer_with(token, status, &[], body);
+    }
+
+    pub fn answer_with(&self, token: u32, status: u16, headers: &[(&str, &str)], body: &[u8]) {
+        let status = status.to_string();
+        let headers = [&[(":status", status.as_str())], headers].concat();
+        let owned =
+            |(name, value): &(&str, &str)| (name.as_bytes().into(), value.as_bytes().into());
+        self.finish_callout(token, headers.iter().map(owned).collect(), body);
     }
 
     /// No connection, a time-out, a reset: the host tells them by an answer without headers.
@@ -310,6 +327,25 @@ impl Vm {
         with(|host| {
             host.properties
                 .insert(path.replace('.', "\0").into_bytes(), value.to_vec())
+        });
+    }
+
+    /// What workers have told each other.
+    pub fn shared(&self) -> Vec<(String, Vec<u8>)> {
+        with(|host| {
+            let entries = host.shared.iter();
+            entries
+                .map(|(name, (value, _))| (from_bytes(name), value.clone()))
+                .collect()
+        })
+    }
+
+    /// Writes to what workers share, as any module with the same `vm_id` can.
+    pub fn overwrite_shared(&self, name: &str, value: &[u8]) {
+        with(|host| {
+            host.cas += 1;
+            let entry = (value.to_vec(), host.cas);
+            host.shared.insert(name.as_bytes().to_vec(), entry);
         });
     }
 

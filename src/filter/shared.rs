@@ -1,0 +1,73 @@
+//! How workers share key sets: one of them fetches, and leaves for the others what it fetched.
+//!
+//! There are two entries for each set in Envoy's shared data, which all threads of the process see
+//! that have the same `vm_id`: a record of when it was fetched, and the bodies of the answers. What
+//! is read there is checked like a provider's answer.
+
+use super::host;
+use crate::jwks::{Fetch, KeySetId, KeyStore};
+use crate::policy::Policy;
+
+/// Counts the formats of the entries.
+const FORMAT: u32 = 1;
+
+/// Never the version of an entry, so that of several workers who find none only one makes it.
+const NO_ENTRY: u32 = u32::MAX;
+
+/// The entries of a policy's key sets.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// By key set: the names of its record and of its bodies.
+    names: Vec<(String, String)>,
+}
+
+impl Shared {
+    pub(crate) fn new(policy: &Policy) -> Self {
+        let names = policy.key_sets().iter().map(|source| {
+            let name = format!("portcullis/{FORMAT}/{}", source.shared_name());
+            (format!("{name} record"), format!("{name} bodies"))
+        });
+        Self {
+            names: names.collect(),
+        }
+    }
+
+    /// Starts to fetch a set, unless another worker has or is about to. Takes over what that one
+    /// knows.
+    pub(crate) fn start(&self, keys: &mut KeyStore, id: KeySetId, now: u64) -> Option<Fetch> {
+        let (record, bodies) = self.names.get(id.0)?;
+        let version = match host::shared_data(record) {
+            Ok((record, version)) => {
+                let bodies = || Some(host::shared_data(bodies).ok()?.0);
+                if keys.adopt(id, &record, bodies, now) {
+                    return None;
+                }
+                version
+            }
+            Err(_) => NO_ENTRY,
+        };
+        let fetch = keys.start(id, now)?;
+        match host::share(record, &keys.record(id)?, Some(version)) {
+            Err(host::Status::VERSION_MISMATCH) => {
+                keys.leave_to_another(id);
+                None
+            }
+            // Where nothing can be shared, each worker fetches for itself.
+            Ok(()) | Err(_) => Some(fetch),
+        }
+    }
+
+    /// Tells the others how the fetch ended.
+    pub(crate) fn publish(&self, keys: &KeyStore, id: KeySetId, has_keys: bool) {
+        let Some((record, bodies)) = self.names.get(id.0) else {
+            return;
+        };
+        // What can't be shared, the others fetch for themselves.
+        if let Some(value) = keys.bodies(id).filter(|_| has_keys) {
+            let _ = host::share(bodies, &value, None);
+        }
+        if let Some(value) = keys.record(id) {
+            let _ = host::share(record, &value, None);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What is known of the fetches of one key set, in integers.
+//!
+//! Workers that share key sets tell each other all of this, so it can be written as bytes.
+
+use fastrand::Rng;
+
+use super::source::Fetching;
+
+/// The pause after the first failed fetch, in seconds, and the longest one.
+const FIRST_PAUSE: u64 = 2;
+const LONGEST_PAUSE: u64 = 60;
+
+/// How long after an empty answer the provider is asked whether it means that, in seconds.
+const CONFIRMATION: u64 = 1;
+
+/// Times are in seconds since the Unix epoch; 0 is never.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Record {
+    /// Counts the key sets that were taken.
+    pub(super) version: u64,
+    /// A fetch is under way. Whoever sends it has ended it by then.
+    busy_until: u64,
+    /// How many fetches failed in a row.
+    failures: u64,
+    /// No fetch starts before.
+    retry_at: u64,
+    /// No fetch starts before for a token that no key fits.
+    refetch_at: u64,
+    /// The keys are to be fetched again, while they serve on.
+    refresh_at: u64,
+    /// The keys serve no longer.
+    expires_at: u64,
+    /// The last answer was an empty set, which didn't replace the keys yet.
+    empty_since: u64,
+}
+
+const FIELDS: usize = 8;
+
+impl Record {
+    pub(super) fn is_busy(&self, now: u64) -> bool {
+        now < self.busy_until
+    }
+
+    pub(super) fn may_retry(&self, now: u64) -> bool {
+        now >= self.retry_at
+    }
+
+    pub(super) fn may_refetch(&self, now: u64) -> bool {
+        self.may_retry(now) && now >= self.refetch_at
+    }
+
+    pub(super) fn is_due(&self, now: u64) -> bool {
+        now >= self.refresh_at
+    }
+
+    pub(super) fn has_expired(&self, now: u64) -> bool {
+        now >= self.expires_at
+    }
+
+    /// A fetch starts that takes at most `duration` seconds; an early one is for a token that no
+    /// key fits.
+    pub(super) fn start(
+        &mut self,
+        now: u64,
+        duration: u64,
+        early: bool,
+        fetching: &Fetching,
+        random: &mut Rng,
+    ) {
+        self.busy_until = now.saturating_add(duration);
+        if early {
+            let interval = fetching.refetch_interval.as_secs();
+            let spread = random.u64(0..=interval / 10);
+            self.refetch_at = now.saturating_add(interval).saturating_add(spread);
+        }
+    }
+
+    /// Keys came that may be kept for `lifetime` seconds. They are fetched again in the last
+    /// quarter of it, not by all proxies at once.
+    pub(super) fn succeed(
+        &mut self,
+        now: u64,
+        lifetime: u64,
+        fetching: &Fetching,
+        random: &mut Rng,
+    ) {
+        let early = random.u64(lifetime / 20..=lifetime / 4);
+        let stale = fetching.stale_if_error.as_secs();
+        *self = Self {
+            version: self.version.wrapping_add(1),
+            busy_until: 0,
+            failures: 0,
+            retry_at: 0,
+            refetch_at: self.refetch_at,
+            refresh_at: now.saturating_add((lifetime - early).max(1)),
+            expires_at: now.saturating_add(lifetime).saturating_add(stale),
+            empty_since: 0,
+        };
+    }
+
+    /// The fetch was in vain. The pause doubles, and isn't the same everywhere.
+    pub(super) fn fail(&mut self, now: u64, random: &mut Rng) {
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16));
+        let pause = pause.min(LONGEST_PAUSE);
+        self.busy_until = 0;
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = now.saturating_add(random.u64(pause / 2..=pause));
+    }
+
+    /// The answer was an empty set. Tells whether the one before was, too, so that the provider
+    /// means it; otherwise it is asked again.
+    pub(super) fn confirms_withdrawal(&mut self, now: u64) -> bool {
+        if self.empty_since != 0 && now >= self.empty_since.saturating_add(CONFIRMATION) {
+            return true;
+        }
+        self.busy_until = 0;
+        self.failures = 0;
+        self.retry_at = 0;
+        self.empty_since = now;
+        self.refresh_at = now.saturating_add(CONFIRMATION);
+        false
+    }
+
+    pub(super) fn to_bytes(self) -> [u8; FIELDS * 8] {
+        let mut bytes = [0; FIELDS * 8];
+        for (place, field) in bytes.chunks_exact_mut(8).zip(self.fields()) {
+            place.copy_from_slice(&field.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Reads what another worker wrote. However wrong it is, no time lies further ahead than it
+    /// could by right: nobody waits for long.
+    pub(super) fn from_bytes(
+        bytes: &[u8],
+        now: u64,
+        duration: u64,
+        fetching: &Fetching,
+    ) -> Option<Self> {
+        let bytes: &[u8; FIELDS * 8] = bytes.try_into().ok()?;
+        let mut fields = bytes.chunks_exact(8).map(|field| {
+            let field = field.try_into().map(u64::from_le_bytes);
+            field.unwrap_or_default()
+        });
+        let mut next = || fields.next();
+        let at_most = |time: u64, seconds: u64| time.min(now.saturating_add(seconds));
+        let lifetime = fetching.cache_duration.as_secs();
+        let stale = fetching.stale_if_error.as_secs();
+        let interval = fetching.refetch_interval.as_secs();
+        Some(Self {
+            version: next()?,
+            busy_until: at_most(next()?, duration),
+            failures: next()?,
+            retry_at: at_most(next()?, LONGEST_PAUSE),
+            refetch_at: at_most(next()?, interval.saturating_add(interval / 10)),
+            refresh_at: at_most(next()?, lifetime),
+            expires_at: at_most(next()?, lifetime.saturating_add(stale)),
+            empty_since: at_most(next()?, 0),
+        })
+    }
+
+    fn fields(self) -> [u64; FIELDS] {
+        [
+            self.version,
+            self.busy_until,
+            self.failures,
+            self.retry_at,
+            self.refetch_at,
+            self.refresh_at,
+            self.expires_at,
+            self.empty_since,
+        ]
+    }
+}

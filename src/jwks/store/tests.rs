@@ -1,0 +1,394 @@
+use std::time::Duration;
+
+use super::super::source::{ClusterMap, Fetching};
+use super::super::{KeySetUri, MAX_BODY};
+use super::*;
+
+const ID: KeySetId = KeySetId(0);
+const BODY: &[u8] = br#"{"keys":[{"kty":"OKP","crv":"Ed25519",
+    "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+const EMPTY: &[u8] = br#"{"keys":[]}"#;
+const DAY: u64 = 24 * 3600;
+/// When it all begins.
+const T: u64 = 1_000_000;
+
+fn store_of(origin: Origin, seed: u64) -> KeyStore {
+    let source = KeySetSource {
+        origin,
+        timeout: Duration::from_secs(5),
+        fetching: Rc::new(Fetching {
+            clusters: ClusterMap::default(),
+            cache_duration: Duration::from_secs(300),
+            min_cache_duration: Duration::from_secs(30),
+            stale_if_error: Duration::from_secs(DAY),
+            refetch_interval: Duration::from_secs(30),
+            allow_link_local: false,
+        }),
+    };
+    KeyStore::of(&[Rc::new(source)], seed)
+}
+
+fn store() -> KeyStore {
+    store_of(Origin::At(KeySetUri::parse("https://a.test/j").unwrap()), 1)
+}
+
+fn answer(body: &[u8]) -> Result<Answer<'_>, FetchError> {
+    Ok(Answer {
+        body,
+        ..Answer::default()
+    })
+}
+
+fn state(store: &KeyStore, now: u64) -> &'static str {
+    match store.get(ID, now) {
+        Lookup::Pending => "pending",
+        Lookup::Ready(keys) if keys.is_empty() => "empty",
+        Lookup::Ready(_) => "ready",
+        Lookup::Unavailable => "unavailable",
+    }
+}
+
+/// A whole fetch that brings keys.
+fn fetch(store: &mut KeyStore, now: u64) {
+    assert!(store.start(ID, now).is_some());
+    assert!(matches!(
+        store.finish(ID, answer(BODY), now),
+        Ok(Fetched::Keys([]))
+    ));
+}
+
+fn fail(store: &mut KeyStore, now: u64) {
+    assert!(store.start(ID, now).is_some());
+    assert!(store.finish(ID, Err(FetchError::NoAnswer), now).is_err());
+}
+
+/// The first second from `now` on in which a condition holds.
+fn first(now: u64, condition: impl Fn(u64) -> bool) -> u64 {
+    (now..now + 3 * DAY).find(|now| condition(*now)).unwrap()
+}
+
+#[test]
+fn one_fetch_at_a_time() {
+    let mut store = store();
+    assert_eq!(state(&store, T), "pending");
+    assert!(store.start(ID, T).is_some());
+    assert!(store.start(ID, T).is_none());
+    assert_eq!(state(&store, T), "pending");
+    store.finish(ID, answer(BODY), T + 1).unwrap();
+    assert_eq!(state(&store, T + 1), "ready");
+}
+
+#[test]
+fn a_fetch_that_nobody_ends_is_given_up() {
+    let mut store = store();
+    store.start(ID, T);
+    assert!(store.start(ID, T + 6).is_none());
+    assert!(store.start(ID, T + 7).is_some());
+    store.finish(ID, answer(BODY), T + 8).unwrap();
+    assert!(matches!(
+        store.finish(ID, answer(EMPTY), T + 8),
+        Ok(Fetched::Late)
+    ));
+    assert_eq!(state(&store, T + 8), "ready");
+}
+
+#[test]
+fn a_failure_is_answered_at_once_and_the_pause_doubles_to_its_bound() {
+    let mut store = store();
+    let mut now = T;
+    for pause in [2, 4, 8, 16, 32, 60, 60, 60] {
+        fail(&mut store, now);
+        assert_eq!(state(&store, now), "unavailable");
+        assert!(store.start(ID, now).is_none());
+        let again = first(now, |now| state(&store, now) == "pending");
+        assert!((now + pause / 2..=now + pause).contains(&again), "{pause}");
+        now = again;
+    }
+    fetch(&mut store, now);
+    assert_eq!(state(&store, now), "ready");
+}
+
+#[test]
+fn old_keys_serve_while_fresh_ones_are_fetched_but_not_for_ever() {
+    let mut store = store();
+    fetch(&mut store, T);
+    let due = first(T, |now| store.due(now) == [ID]);
+    assert!((T + 225..=T + 285).contains(&due), "{due}");
+    assert!(store.start(ID, due).is_some());
+    assert_eq!(state(&store, due), "ready");
+    store
+        .finish(ID, Err(FetchError::NoAnswer), due + 5)
+        .unwrap_err();
+    assert_eq!(state(&store, due + 5), "ready");
+    assert!(store.start(ID, due + 5).is_none());
+    assert_eq!(state(&store, T + 300 + DAY - 1), "ready");
+    assert_eq!(state(&store, T + 300 + DAY), "pending");
+    fetch(&mut store, T + 300 + DAY);
+    assert_eq!(store.due(T + 300 + DAY), []);
+}
+
+#[test]
+fn proxies_do_not_all_refresh_at_once() {
+    let due = |seed| {
+        let mut store = store();
+        store.random = Rng::with_seed(seed);
+        fetch(&mut store, T);
+        first(T, |now| store.due(now) == [ID])
+    };
+    let mut times: Vec<u64> = (0..50).map(due).collect();
+    times.sort_unstable();
+    times.dedup();
+    assert!(times.len() > 20, "{times:?}");
+}
+
+#[test]
+fn an_answer_says_how_long_it_is_good_for_within_bounds() {
+    for (cache_control, age, lifetime) in [
+        ("", "", 300),
+        ("max-age=100", "", 100),
+        ("max-age=100", "40", 60),
+        ("max-age=100", "?", 100),
+        ("max-age=5", "", 30),
+        ("no-store", "", 30),
+        ("max-age=86400", "", 300),
+    ] {
+        let mut store = store();
+        store.start(ID, T);
+        let told = Answer {
+            body: BODY,
+            cache_control: cache_control.as_bytes(),
+            age: age.as_bytes(),
+        };
+        store.finish(ID, Ok(told), T).unwrap();
+        let due = first(T, |now| store.due(now) == [ID]);
+        let expected = T + lifetime - lifetime / 4..=T + lifetime - lifetime / 20;
+        assert!(expected.contains(&due), "{cache_control} {age}: {due}");
+        let gone = first(due, |now| state(&store, now) != "ready");
+        assert_eq!(gone, T + lifetime + DAY, "{cache_control} {age}");
+    }
+}
+
+#[test]
+fn tokens_that_no_key_fits_cause_a_fetch_now_and_then() {
+    let mut store = store();
+    fetch(&mut store, T);
+    assert!(store.may_bring_another(ID, T), "the first time, at once");
+    assert!(store.start(ID, T).is_some());
+    assert!(store.may_bring_another(ID, T), "it is under way");
+    store.finish(ID, answer(BODY), T).unwrap();
+    assert!(store.start(ID, T).is_none());
+
+    // One in vain counts, too.
+    let next = first(T, |now| store.may_bring_another(ID, now));
+    assert!((T + 30..=T + 33).contains(&next), "{next}");
+    fail(&mut store, next);
+    assert_eq!(state(&store, next), "ready");
+    let after = first(next, |now| store.may_bring_another(ID, now));
+    assert!((next + 30..=next + 33).contains(&after), "{after}");
+}
+
+#[test]
+fn a_body_that_is_no_key_set_replaces_nothing() {
+    let mut store = store();
+    fetch(&mut store, T);
+    let huge = vec![b' '; MAX_BODY + 1];
+    let mut now = T;
+    for body in [&b"<html>"[..], b"{\"keys\":[", b"[]", b"{}", &huge] {
+        now = first(now + 100, |now| !store.due(now).is_empty());
+        assert!(store.start(ID, now).is_some());
+        assert!(store.finish(ID, answer(body), now).is_err());
+        assert_eq!(state(&store, now), "ready");
+    }
+}
+
+#[test]
+fn a_withdrawal_is_confirmed() {
+    for empty in [EMPTY, br#"{"keys":[{"kty":"future"}]}"#] {
+        let mut store = store();
+        fetch(&mut store, T);
+        let ask = |store: &mut KeyStore, body, now| {
+            assert_eq!(store.due(now), [ID]);
+            assert!(store.start(ID, now).is_some());
+            matches!(store.finish(ID, answer(body), now), Ok(Fetched::Withdrawn))
+        };
+        // A slip: the next answer has keys again.
+        assert!(ask(&mut store, empty, T + 300));
+        assert_eq!(state(&store, T + 300), "ready");
+        assert_eq!(store.due(T + 300), []);
+        assert!(!ask(&mut store, BODY, T + 301));
+        assert_eq!(state(&store, T + 301), "ready");
+
+        // It is meant.
+        assert!(ask(&mut store, empty, T + 700));
+        assert!(!ask(&mut store, empty, T + 701));
+        assert_eq!(state(&store, T + 701), "empty");
+        assert_eq!(store.due(T + 702), []);
+        assert!(!ask(&mut store, BODY, T + 1100));
+        assert_eq!(state(&store, T + 1100), "ready");
+    }
+}
+
+#[test]
+fn an_empty_set_is_no_start() {
+    let mut store = store();
+    store.start(ID, T);
+    let error = store.finish(ID, answer(EMPTY), T).unwrap_err();
+    assert_eq!(error.to_string(), "the key set is empty");
+    assert_eq!(state(&store, T), "unavailable");
+}
+
+#[test]
+fn what_is_prefetched() {
+    let mut store = store();
+    assert_eq!(store.due(T), []);
+    store.prefetch();
+    assert_eq!(store.due(T), [ID]);
+    fail(&mut store, T);
+    assert_eq!(store.due(T), []);
+    assert_eq!(store.due(T + 2), [ID]);
+}
+
+fn discovered() -> KeyStore {
+    store_of(Origin::of_issuer("https://a.test/b").unwrap(), 1)
+}
+
+#[test]
+fn an_issuer_tells_where_its_keys_are() {
+    let mut store = discovered();
+    let fetch = store.start(ID, T).unwrap();
+    assert_eq!(
+        (fetch.authority(), fetch.path()),
+        ("a.test", "/b/.well-known/openid-configuration")
+    );
+    let metadata = br#"{"issuer":"https://a.test/b","jwks_uri":"https://k.test/j"}"#;
+    let Ok(Fetched::Next(fetch)) = store.finish(ID, answer(metadata), T) else {
+        panic!("the key set is to be fetched");
+    };
+    assert_eq!(
+        (fetch.cluster(), fetch.path()),
+        ("outbound|443||k.test", "/j")
+    );
+    assert_eq!(state(&store, T), "pending");
+    assert!(store.start(ID, T).is_none());
+    assert!(matches!(
+        store.finish(ID, answer(BODY), T),
+        Ok(Fetched::Keys(_))
+    ));
+    assert_eq!(state(&store, T), "ready");
+}
+
+#[test]
+fn metadata_that_can_not_be_relied_on() {
+    for (metadata, error) in [
+        ("<html>", "metadata that is not JSON"),
+        ("{}", "metadata whose `issuer` is another"),
+        (
+            r#"{"issuer":"https://a.test/b/","jwks_uri":"https://k.test/j"}"#,
+            "metadata whose `issuer` is another",
+        ),
+        (
+            r#"{"issuer":"https://a.test/b"}"#,
+            "metadata without `jwks_uri`",
+        ),
+        (
+            r#"{"issuer":"https://a.test/b","jwks_uri":"file:///j"}"#,
+            "bad `jwks_uri`",
+        ),
+        (
+            r#"{"issuer":"https://a.test/b","jwks_uri":"http://169.254.169.254/j"}"#,
+            "a `jwks_uri` at a link-local address or metadata service",
+        ),
+    ] {
+        let mut store = discovered();
+        store.start(ID, T);
+        let found = store.finish(ID, answer(metadata.as_bytes()), T);
+        let found = found.unwrap_err().to_string();
+        assert!(found.starts_with(error), "{metadata}: {found}");
+        assert_eq!(state(&store, T), "unavailable");
+    }
+}
+
+/// Hands what one worker knows to another.
+fn share(from: &KeyStore, to: &mut KeyStore, now: u64) -> bool {
+    to.adopt(ID, &from.record(ID).unwrap(), || from.bodies(ID), now)
+}
+
+#[test]
+fn a_worker_goes_on_from_what_another_knows() {
+    let (mut one, mut other) = (discovered(), discovered());
+    one.start(ID, T);
+    assert!(!share(&one, &mut other, T));
+    assert!(other.start(ID, T).is_none(), "the other one fetches");
+    assert!(other.is_busy(ID, T) && !other.is_fetching(ID));
+
+    let metadata = br#"{"issuer":"https://a.test/b","jwks_uri":"https://k.test/j"}"#;
+    one.finish(ID, answer(metadata), T).unwrap();
+    one.finish(ID, answer(BODY), T).unwrap();
+    assert!(share(&one, &mut other, T));
+    assert_eq!(state(&other, T), "ready");
+    assert!(!share(&one, &mut other, T), "nothing new");
+    let due = first(T, |now| one.due(now) == [ID]);
+    assert_eq!(other.due(due - 1), []);
+    assert_eq!(other.due(due), [ID]);
+
+    // A failure is every worker's.
+    fail(&mut other, due);
+    share(&other, &mut one, due);
+    assert!(one.start(ID, due).is_none());
+    assert_eq!(state(&one, due), "ready");
+}
+
+#[test]
+fn an_empty_set_is_confirmed_by_any_worker() {
+    let (mut one, mut other) = (store(), store());
+    fetch(&mut one, T);
+    share(&one, &mut other, T);
+    one.start(ID, T + 300);
+    one.finish(ID, answer(EMPTY), T + 300).unwrap();
+    share(&one, &mut other, T + 300);
+    assert!(other.start(ID, T + 301).is_some());
+    other.finish(ID, answer(EMPTY), T + 301).unwrap();
+    assert_eq!(state(&other, T + 301), "empty");
+    assert!(share(&other, &mut one, T + 301));
+    assert_eq!(state(&one, T + 301), "empty");
+}
+
+#[test]
+fn what_others_wrote_is_checked() {
+    let mut one = store();
+    fetch(&mut one, T);
+    let record = one.record(ID).unwrap();
+    let bodies = one.bodies(ID).unwrap();
+    let with = |body: &[u8]| {
+        let mut bytes = bodies[..16].to_vec();
+        bytes.extend(body);
+        bytes
+    };
+    for (record, bodies) in [
+        (&record[..], None),
+        (&record, Some(Vec::new())),
+        (&record, Some(bodies[1..].to_vec())),
+        (&record, Some(with(b"<html>"))),
+        (&record[1..], Some(bodies.clone())),
+        (b"", Some(bodies.clone())),
+    ] {
+        let mut other = store();
+        assert!(!other.adopt(ID, record, || bodies, T));
+        assert!(other.start(ID, T).is_some(), "it fetches for itself");
+    }
+
+    // A record can put a fetch off, but not for long, and keys don't last for ever.
+    let mut other = store();
+    let mut far = record.clone();
+    far[8..].fill(0xff);
+    assert!(other.adopt(ID, &far, || Some(bodies.clone()), T));
+    assert_eq!(state(&other, T), "ready");
+    assert_eq!(first(T, |now| !other.is_busy(ID, now)), T + 7);
+    assert_eq!(first(T, |now| other.due(now) == [ID]), T + 300);
+    assert_eq!(first(T, |now| state(&other, now) != "ready"), T + 300 + DAY);
+    let mut other = store();
+    far[..8].fill(0);
+    assert!(!other.adopt(ID, &far, || None, T));
+    assert_eq!(first(T, |now| state(&other, now) == "unavailable"), T + 7);
+    assert_eq!(first(T + 7, |now| state(&other, now) == "pending"), T + 60);
+}
