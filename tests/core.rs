@@ -100,7 +100,7 @@ fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
             Outcome::Await(ids) => {
                 for id in ids {
                     waited.push(id);
-                    let mut next = keys.start(id, now);
+                    let mut next = keys.start(id, true, now);
                     while let Some(fetch) = next {
                         // Whether it brought keys shows in what becomes of the request.
                         next = match keys.finish(id, answer(suite, &fetch), now) {

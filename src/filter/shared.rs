@@ -34,7 +34,13 @@ impl Shared {
 
     /// Starts to fetch a set, unless another worker has or is about to. Takes over what that one
     /// knows.
-    pub(crate) fn start(&self, keys: &mut KeyStore, id: KeySetId, now: u64) -> Option<Fetch> {
+    pub(crate) fn start(
+        &self,
+        keys: &mut KeyStore,
+        id: KeySetId,
+        is_awaited: bool,
+        now: u64,
+    ) -> Option<Fetch> {
         let (record, bodies) = self.names.get(id.0)?;
         let version = match host::shared_data(record) {
             Ok((record, version)) => {
@@ -46,7 +52,7 @@ impl Shared {
             }
             Err(_) => NO_ENTRY,
         };
-        let fetch = keys.start(id, now)?;
+        let fetch = keys.start(id, is_awaited, now)?;
         match host::share(record, &keys.record(id)?, Some(version)) {
             Err(host::Status::VERSION_MISMATCH) => {
                 keys.leave_to_another(id);

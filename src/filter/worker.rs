@@ -158,10 +158,11 @@ impl Worker {
     /// Starts to fetch a set that is wanted. Where that can't be now, because it was in vain a
     /// moment ago or another worker has the keys already, whoever waits for it is told so.
     pub(crate) fn start(&self, id: KeySetId, now: u64) -> Option<Fetch> {
+        let is_awaited = self.awaited().contains(&id);
         let mut keys = self.keys.borrow_mut();
         let fetch = match &self.shared {
-            None => keys.start(id, now),
-            Some(shared) => shared.start(&mut keys, id, now),
+            None => keys.start(id, is_awaited, now),
+            Some(shared) => shared.start(&mut keys, id, is_awaited, now),
         };
         let is_under_way = fetch.is_some() || keys.is_busy(id, now);
         drop(keys);

@@ -22,8 +22,10 @@ pub(crate) struct Record {
     busy_until: u64,
     /// How many fetches failed in a row.
     failures: u64,
-    /// No fetch starts before.
+    /// No fetch starts before, unless a request needs it.
     retry_at: u64,
+    /// None starts for a request, either, since one was in vain for which others had waited.
+    refuse_until: u64,
     /// No fetch starts before for a token that no key fits.
     refetch_at: u64,
     /// The keys are to be fetched again, while they serve on.
@@ -34,7 +36,7 @@ pub(crate) struct Record {
     empty_since: u64,
 }
 
-const FIELDS: usize = 8;
+const FIELDS: usize = 9;
 
 impl Record {
     pub(super) fn is_busy(&self, now: u64) -> bool {
@@ -43,6 +45,10 @@ impl Record {
 
     pub(super) fn may_retry(&self, now: u64) -> bool {
         now >= self.retry_at
+    }
+
+    pub(super) fn refuses(&self, now: u64) -> bool {
+        now < self.refuse_until
     }
 
     pub(super) fn may_refetch(&self, now: u64) -> bool {
@@ -91,6 +97,7 @@ impl Record {
             busy_until: 0,
             failures: 0,
             retry_at: 0,
+            refuse_until: 0,
             refetch_at: self.refetch_at,
             refresh_at: now.saturating_add((lifetime - early).max(1)),
             expires_at: now.saturating_add(lifetime).saturating_add(stale),
@@ -98,13 +105,18 @@ impl Record {
         };
     }
 
-    /// The fetch was in vain. The pause doubles, and isn't the same everywhere.
-    pub(super) fn fail(&mut self, now: u64, random: &mut Rng) {
+    /// The fetch was in vain. The pause doubles, and isn't the same everywhere. It is one for
+    /// requests only if some waited: at load, a provider may not be in reach yet, and the first
+    /// request must not be refused for that.
+    pub(super) fn fail(&mut self, now: u64, was_awaited: bool, random: &mut Rng) {
         let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16));
         let pause = pause.min(LONGEST_PAUSE);
         self.busy_until = 0;
         self.failures = self.failures.saturating_add(1);
         self.retry_at = now.saturating_add(random.u64(pause / 2..=pause));
+        if was_awaited {
+            self.refuse_until = self.retry_at;
+        }
     }
 
     /// The answer was an empty set. Tells whether the one before was, too, so that the provider
@@ -116,6 +128,7 @@ impl Record {
         self.busy_until = 0;
         self.failures = 0;
         self.retry_at = 0;
+        self.refuse_until = 0;
         self.empty_since = now;
         self.refresh_at = now.saturating_add(CONFIRMATION);
         false
@@ -152,6 +165,7 @@ impl Record {
             busy_until: at_most(next()?, duration),
             failures: next()?,
             retry_at: at_most(next()?, LONGEST_PAUSE),
+            refuse_until: at_most(next()?, LONGEST_PAUSE),
             refetch_at: at_most(next()?, interval.saturating_add(interval / 10)),
             refresh_at: at_most(next()?, lifetime),
             expires_at: at_most(next()?, lifetime.saturating_add(stale)),
@@ -165,6 +179,7 @@ impl Record {
             self.busy_until,
             self.failures,
             self.retry_at,
+            self.refuse_until,
             self.refetch_at,
             self.refresh_at,
             self.expires_at,

@@ -46,6 +46,8 @@ struct Slot {
     bodies: Bodies,
     /// Our own fetch under way: what is asked for.
     step: Option<Step>,
+    /// Whether a request waited for it when it began.
+    is_awaited: bool,
 }
 
 #[derive(Debug)]
@@ -93,6 +95,7 @@ impl KeyStore {
             keys: None,
             bodies: Bodies::default(),
             step: None,
+            is_awaited: false,
         });
         Self {
             slots: slots.collect(),
@@ -107,8 +110,8 @@ impl KeyStore {
         };
         match &slot.keys {
             Some(keys) if !slot.record.has_expired(now) => Lookup::Ready(keys),
-            _ if slot.record.is_busy(now) || slot.record.may_retry(now) => Lookup::Pending,
-            _ => Lookup::Unavailable,
+            _ if slot.record.refuses(now) && !slot.record.is_busy(now) => Lookup::Unavailable,
+            _ => Lookup::Pending,
         }
     }
 
@@ -131,19 +134,22 @@ impl KeyStore {
         self.slots.get(id.0).is_some_and(|slot| slot.step.is_some())
     }
 
-    /// Marks a set as being fetched, unless it is already or was in vain a moment ago. Whoever
-    /// sends the fetch must call [`Self::finish`].
-    pub fn start(&mut self, id: KeySetId, now: u64) -> Option<Fetch> {
+    /// Marks a set as being fetched, for requests or because of its age, unless it is already or was
+    /// in vain a moment ago. Whoever sends the fetch must call [`Self::finish`].
+    pub fn start(&mut self, id: KeySetId, is_awaited: bool, now: u64) -> Option<Fetch> {
         let slot = self.slots.get_mut(id.0)?;
         let record = &mut slot.record;
-        let early = slot.keys.is_some() && !record.is_due(now);
+        let serves = slot.keys.is_some() && !record.has_expired(now);
+        let early = serves && !record.is_due(now);
         let may_start = match early {
             true => record.may_refetch(now),
+            false if is_awaited && !serves => !record.refuses(now),
             false => record.may_retry(now),
         };
         if record.is_busy(now) || !may_start {
             return None;
         }
+        slot.is_awaited = is_awaited;
         let duration = slot.source.duration();
         record.start(
             now,
@@ -195,7 +201,7 @@ impl KeyStore {
             Ok(Taken::Next(fetch)) => Ok(Fetched::Next(fetch)),
             Ok(Taken::Withdrawn) => Ok(Fetched::Withdrawn),
             Err(error) => {
-                slot.record.fail(now, &mut self.random);
+                slot.record.fail(now, slot.is_awaited, &mut self.random);
                 Err(error)
             }
         }

@@ -50,7 +50,7 @@ fn state(store: &KeyStore, now: u64) -> &'static str {
 
 /// A whole fetch that brings keys.
 fn fetch(store: &mut KeyStore, now: u64) {
-    assert!(store.start(ID, now).is_some());
+    assert!(store.start(ID, true, now).is_some());
     assert!(matches!(
         store.finish(ID, answer(BODY), now),
         Ok(Fetched::Keys([]))
@@ -58,7 +58,7 @@ fn fetch(store: &mut KeyStore, now: u64) {
 }
 
 fn fail(store: &mut KeyStore, now: u64) {
-    assert!(store.start(ID, now).is_some());
+    assert!(store.start(ID, true, now).is_some());
     assert!(store.finish(ID, Err(FetchError::NoAnswer), now).is_err());
 }
 
@@ -71,8 +71,8 @@ fn first(now: u64, condition: impl Fn(u64) -> bool) -> u64 {
 fn one_fetch_at_a_time() {
     let mut store = store();
     assert_eq!(state(&store, T), "pending");
-    assert!(store.start(ID, T).is_some());
-    assert!(store.start(ID, T).is_none());
+    assert!(store.start(ID, true, T).is_some());
+    assert!(store.start(ID, true, T).is_none());
     assert_eq!(state(&store, T), "pending");
     store.finish(ID, answer(BODY), T + 1).unwrap();
     assert_eq!(state(&store, T + 1), "ready");
@@ -81,9 +81,9 @@ fn one_fetch_at_a_time() {
 #[test]
 fn a_fetch_that_nobody_ends_is_given_up() {
     let mut store = store();
-    store.start(ID, T);
-    assert!(store.start(ID, T + 6).is_none());
-    assert!(store.start(ID, T + 7).is_some());
+    store.start(ID, true, T);
+    assert!(store.start(ID, true, T + 6).is_none());
+    assert!(store.start(ID, true, T + 7).is_some());
     store.finish(ID, answer(BODY), T + 8).unwrap();
     assert!(matches!(
         store.finish(ID, answer(EMPTY), T + 8),
@@ -99,7 +99,7 @@ fn a_failure_is_answered_at_once_and_the_pause_doubles_to_its_bound() {
     for pause in [2, 4, 8, 16, 32, 60, 60, 60] {
         fail(&mut store, now);
         assert_eq!(state(&store, now), "unavailable");
-        assert!(store.start(ID, now).is_none());
+        assert!(store.start(ID, true, now).is_none());
         let again = first(now, |now| state(&store, now) == "pending");
         assert!((now + pause / 2..=now + pause).contains(&again), "{pause}");
         now = again;
@@ -109,18 +109,32 @@ fn a_failure_is_answered_at_once_and_the_pause_doubles_to_its_bound() {
 }
 
 #[test]
+fn a_failure_for_which_nobody_waited_refuses_nobody() {
+    let mut store = store();
+    store.prefetch();
+    assert!(store.start(ID, false, T).is_some());
+    let failed = store.finish(ID, Err(FetchError::Status(503)), T);
+    assert!(failed.is_err());
+    assert_eq!(store.due(T), []);
+    assert!(store.start(ID, false, T).is_none());
+    assert_eq!(state(&store, T), "pending");
+    fail(&mut store, T);
+    assert_eq!(state(&store, T), "unavailable");
+}
+
+#[test]
 fn old_keys_serve_while_fresh_ones_are_fetched_but_not_for_ever() {
     let mut store = store();
     fetch(&mut store, T);
     let due = first(T, |now| store.due(now) == [ID]);
     assert!((T + 225..=T + 285).contains(&due), "{due}");
-    assert!(store.start(ID, due).is_some());
+    assert!(store.start(ID, true, due).is_some());
     assert_eq!(state(&store, due), "ready");
     store
         .finish(ID, Err(FetchError::NoAnswer), due + 5)
         .unwrap_err();
     assert_eq!(state(&store, due + 5), "ready");
-    assert!(store.start(ID, due + 5).is_none());
+    assert!(store.start(ID, true, due + 5).is_none());
     assert_eq!(state(&store, T + 300 + DAY - 1), "ready");
     assert_eq!(state(&store, T + 300 + DAY), "pending");
     fetch(&mut store, T + 300 + DAY);
@@ -153,7 +167,7 @@ fn an_answer_says_how_long_it_is_good_for_within_bounds() {
         ("max-age=86400", "", 300),
     ] {
         let mut store = store();
-        store.start(ID, T);
+        store.start(ID, true, T);
         let told = Answer {
             body: BODY,
             cache_control: cache_control.as_bytes(),
@@ -173,10 +187,10 @@ fn tokens_that_no_key_fits_cause_a_fetch_now_and_then() {
     let mut store = store();
     fetch(&mut store, T);
     assert!(store.may_bring_another(ID, T), "the first time, at once");
-    assert!(store.start(ID, T).is_some());
+    assert!(store.start(ID, true, T).is_some());
     assert!(store.may_bring_another(ID, T), "it is under way");
     store.finish(ID, answer(BODY), T).unwrap();
-    assert!(store.start(ID, T).is_none());
+    assert!(store.start(ID, true, T).is_none());
 
     // One in vain counts, too.
     let next = first(T, |now| store.may_bring_another(ID, now));
@@ -195,7 +209,7 @@ fn a_body_that_is_no_key_set_replaces_nothing() {
     let mut now = T;
     for body in [&b"<html>"[..], b"{\"keys\":[", b"[]", b"{}", &huge] {
         now = first(now + 100, |now| !store.due(now).is_empty());
-        assert!(store.start(ID, now).is_some());
+        assert!(store.start(ID, true, now).is_some());
         assert!(store.finish(ID, answer(body), now).is_err());
         assert_eq!(state(&store, now), "ready");
     }
@@ -208,7 +222,7 @@ fn a_withdrawal_is_confirmed() {
         fetch(&mut store, T);
         let ask = |store: &mut KeyStore, body, now| {
             assert_eq!(store.due(now), [ID]);
-            assert!(store.start(ID, now).is_some());
+            assert!(store.start(ID, true, now).is_some());
             matches!(store.finish(ID, answer(body), now), Ok(Fetched::Withdrawn))
         };
         // A slip: the next answer has keys again.
@@ -231,7 +245,7 @@ fn a_withdrawal_is_confirmed() {
 #[test]
 fn an_empty_set_is_no_start() {
     let mut store = store();
-    store.start(ID, T);
+    store.start(ID, true, T);
     let error = store.finish(ID, answer(EMPTY), T).unwrap_err();
     assert_eq!(error.to_string(), "the key set is empty");
     assert_eq!(state(&store, T), "unavailable");
@@ -255,7 +269,7 @@ fn discovered() -> KeyStore {
 #[test]
 fn an_issuer_tells_where_its_keys_are() {
     let mut store = discovered();
-    let fetch = store.start(ID, T).unwrap();
+    let fetch = store.start(ID, true, T).unwrap();
     assert_eq!(
         (fetch.authority(), fetch.path()),
         ("a.test", "/b/.well-known/openid-configuration")
@@ -269,7 +283,7 @@ fn an_issuer_tells_where_its_keys_are() {
         ("outbound|443||k.test", "/j")
     );
     assert_eq!(state(&store, T), "pending");
-    assert!(store.start(ID, T).is_none());
+    assert!(store.start(ID, true, T).is_none());
     assert!(matches!(
         store.finish(ID, answer(BODY), T),
         Ok(Fetched::Keys(_))
@@ -300,7 +314,7 @@ fn metadata_that_can_not_be_relied_on() {
         ),
     ] {
         let mut store = discovered();
-        store.start(ID, T);
+        store.start(ID, true, T);
         let found = store.finish(ID, answer(metadata.as_bytes()), T);
         let found = found.unwrap_err().to_string();
         assert!(found.starts_with(error), "{metadata}: {found}");
@@ -316,9 +330,9 @@ fn share(from: &KeyStore, to: &mut KeyStore, now: u64) -> bool {
 #[test]
 fn a_worker_goes_on_from_what_another_knows() {
     let (mut one, mut other) = (discovered(), discovered());
-    one.start(ID, T);
+    one.start(ID, true, T);
     assert!(!share(&one, &mut other, T));
-    assert!(other.start(ID, T).is_none(), "the other one fetches");
+    assert!(other.start(ID, true, T).is_none(), "the other one fetches");
     assert!(other.is_busy(ID, T) && !other.is_fetching(ID));
 
     let metadata = br#"{"issuer":"https://a.test/b","jwks_uri":"https://k.test/j"}"#;
@@ -334,7 +348,7 @@ fn a_worker_goes_on_from_what_another_knows() {
     // A failure is every worker's.
     fail(&mut other, due);
     share(&other, &mut one, due);
-    assert!(one.start(ID, due).is_none());
+    assert!(one.start(ID, true, due).is_none());
     assert_eq!(state(&one, due), "ready");
 }
 
@@ -343,10 +357,10 @@ fn an_empty_set_is_confirmed_by_any_worker() {
     let (mut one, mut other) = (store(), store());
     fetch(&mut one, T);
     share(&one, &mut other, T);
-    one.start(ID, T + 300);
+    one.start(ID, true, T + 300);
     one.finish(ID, answer(EMPTY), T + 300).unwrap();
     share(&one, &mut other, T + 300);
-    assert!(other.start(ID, T + 301).is_some());
+    assert!(other.start(ID, true, T + 301).is_some());
     other.finish(ID, answer(EMPTY), T + 301).unwrap();
     assert_eq!(state(&other, T + 301), "empty");
     assert!(share(&other, &mut one, T + 301));
@@ -374,7 +388,7 @@ fn what_others_wrote_is_checked() {
     ] {
         let mut other = store();
         assert!(!other.adopt(ID, record, || bodies, T));
-        assert!(other.start(ID, T).is_some(), "it fetches for itself");
+        assert!(other.start(ID, true, T).is_some(), "it fetches for itself");
     }
 
     // A record can put a fetch off, but not for long, and keys don't last for ever.
