@@ -105,13 +105,18 @@ record! {
         /// The name of the Gateway that we serve. Default: the label
         /// `gateway.networking.k8s.io/gateway-name`.
         gateway: Option<Text>,
+        /// The class of that Gateway. Default: the label
+        /// `gateway.networking.k8s.io/gateway-class-name`, and `istio-waypoint` for a waypoint.
+        gateway_class: Option<Text>,
+        /// The name of the Service or ServiceEntry that stands behind us, if we are a waypoint.
+        service_name: Option<Text>,
         /// Whether we are a waypoint, which takes only resources with `targetRefs`.
         waypoint: bool,
         /// The namespace whose resources apply everywhere. Default: `istio-system`.
         root_namespace: Option<Text>,
     }
     unread {
-        service_name, gateway_class, trust_domain, trust_domain_aliases, ports,
+        trust_domain, trust_domain_aliases, ports,
     }
 }
 

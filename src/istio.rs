@@ -1,17 +1,16 @@
 //! Istio resources as they stand in YAML, and which of them apply to this workload.
 
-use std::collections::BTreeMap;
+mod attachment;
+
 use std::fmt;
 
 use serde_json::{Map, Value};
 
+use self::attachment::Attachment;
+pub(crate) use self::attachment::Here;
 use crate::config::authorization::{self, Action};
 use crate::config::reader::{Dialect, Input, Mistake, Object, Read, record};
-use crate::config::text::text;
-use crate::config::{AuthorizationRules, JwtRule, Workload};
-use crate::policy::Node;
-
-const GATEWAY_NAME_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
+use crate::config::{AuthorizationRules, JwtRule};
 
 /// An Istio resource.
 #[derive(Debug)]
@@ -43,14 +42,6 @@ pub(crate) enum Kind {
         rules: Vec<AuthorizationRules>,
     },
     RequestAuthentication(Vec<JwtRule>),
-}
-
-/// To which workloads of its namespace a resource applies.
-#[derive(Debug, Default)]
-struct Attachment {
-    selector: Option<BTreeMap<String, String>>,
-    /// Names of Gateways; where there are any, they decide.
-    gateways: Vec<String>,
 }
 
 impl Read for Resource {
@@ -166,84 +157,6 @@ fn check_policy(spec: &AuthorizationPolicy, input: &Input<'_>) {
     authorization::check_action(spec.action, &spec.rules, input);
 }
 
-impl Read for Attachment {
-    fn read(input: &Input<'_>) -> Option<Self> {
-        let object = input.object()?;
-        let selector = object.field::<Option<Selector>>("selector");
-        let target_ref = object.field::<Option<TargetRef>>("target_ref");
-        let target_refs = object.field::<Vec<TargetRef>>("target_refs");
-        let targets: Vec<TargetRef> = target_ref?.into_iter().chain(target_refs?).collect();
-        let selector = selector?.map(|selector| selector.match_labels);
-        if selector.is_some() && !targets.is_empty() {
-            input.mistake("write only one of `selector` and `targetRefs`");
-        }
-        Some(Self {
-            selector,
-            gateways: targets.into_iter().map(|target| target.name).collect(),
-        })
-    }
-}
-
-record! {
-    /// Istio's `WorkloadSelector`.
-    pub(crate) struct Selector {
-        /// Labels that a workload must have.
-        match_labels: BTreeMap<String, String>,
-    }
-    check check_selector;
-}
-
-fn check_selector(selector: &Selector, input: &Input<'_>) {
-    for (name, value) in &selector.match_labels {
-        if name.is_empty() {
-            input.mistake("a label without a name can't be matched: remove it");
-        }
-        if name.contains('*') || value.contains('*') {
-            input.mistake(format!(
-                "`{name}: {value}`: labels are compared as they are, without wildcards"
-            ));
-        }
-    }
-}
-
-record! {
-    /// Istio's `PolicyTargetReference`.
-    pub(crate) struct TargetRef {
-        /// The API group.
-        group: Option<String>,
-        /// The kind.
-        kind: String,
-        /// The name.
-        name: String,
-        /// Must not be set: only things of the same namespace can be meant.
-        namespace: Option<String>,
-    }
-    check check_target;
-}
-
-fn check_target(target: &TargetRef, input: &Input<'_>) {
-    let group = target.group.as_deref().unwrap_or_default();
-    match (group, target.kind.as_str()) {
-        ("gateway.networking.k8s.io", "Gateway") => {}
-        ("gateway.networking.k8s.io", "GatewayClass")
-        | ("" | "core", "Service")
-        | ("networking.istio.io", "ServiceEntry") => input.mistake(format!(
-            "a reference to a {} is not supported by this version of Portcullis",
-            target.kind
-        )),
-        (group, kind) => input.mistake(format!(
-            "`{group}/{kind}` can't be referred to: \
-             write a Gateway of gateway.networking.k8s.io"
-        )),
-    }
-    if target.name.is_empty() {
-        input.mistake("`name` must not be empty");
-    }
-    if target.namespace.as_ref().is_some_and(|n| !n.is_empty()) {
-        input.mistake("`namespace` must not be set: the reference is to the same namespace");
-    }
-}
-
 /// `metadata`, of which Kubernetes has many members that mean nothing here.
 #[derive(Debug, Default)]
 struct Metadata {
@@ -269,40 +182,6 @@ impl Read for Metadata {
     }
 }
 
-/// The place that resources are matched with: the configuration, completed by the node's metadata.
-#[derive(Debug)]
-pub(crate) struct Here {
-    pub(crate) namespace: Option<String>,
-    root_namespace: String,
-    labels: Option<BTreeMap<String, String>>,
-    /// `Some(None)`: we know that we serve no Gateway.
-    gateway: Option<Option<String>>,
-    waypoint: bool,
-}
-
-impl Here {
-    pub(crate) fn new(workload: Option<&Workload>, node: &Node) -> Self {
-        let namespace = workload.and_then(|workload| text(&workload.namespace));
-        let labels = workload.and_then(|workload| workload.labels.clone());
-        let labels = labels.or_else(|| node.labels.clone());
-        let gateway = match workload.and_then(|workload| text(&workload.gateway)) {
-            Some(gateway) => Some(Some(gateway)),
-            None => labels
-                .as_ref()
-                .map(|labels| labels.get(GATEWAY_NAME_LABEL).cloned()),
-        };
-        Self {
-            namespace: namespace.or_else(|| node.namespace.clone()),
-            root_namespace: workload
-                .and_then(|workload| text(&workload.root_namespace))
-                .unwrap_or_else(|| "istio-system".to_owned()),
-            labels,
-            gateway,
-            waypoint: workload.is_some_and(|workload| workload.waypoint),
-        }
-    }
-}
-
 impl Resource {
     /// The mistake of a resource of which [`Self::applies`] can't tell.
     pub(crate) fn misplaced(&self, message: &str) -> Mistake {
@@ -319,44 +198,11 @@ impl Resource {
     /// What has to be known of the workload to tell. To leave the resource out could open what it
     /// closes, so this is a mistake in the configuration.
     pub(crate) fn applies(&self, here: &Here) -> Result<bool, &'static str> {
-        let in_root = self.namespace.as_ref() == Some(&here.root_namespace);
-        let for_gateways = !self.attachment.gateways.is_empty();
-        let same_namespace = match (&self.namespace, &here.namespace) {
-            (None, _) => true,
-            (Some(own), Some(ours)) => own == ours,
-            (Some(_), None) if in_root && !for_gateways => false,
-            (Some(_), None) => {
-                return Err("it can't be told whether this resource applies: \
-                            write `workload.namespace`");
-            }
-        };
-        // A reference is to a Gateway of the same namespace, even from the root namespace.
-        if !same_namespace && (!in_root || for_gateways) {
-            return Ok(false);
-        }
-        if for_gateways {
-            let Some(gateway) = &here.gateway else {
-                return Err("it can't be told whether this resource applies: \
-                            write `workload.gateway` or `workload.labels`");
-            };
-            let named = |ours| self.attachment.gateways.contains(ours);
-            return Ok(gateway.as_ref().is_some_and(named));
-        }
-        // Istio's waypoints take only what refers to them.
-        if here.waypoint {
-            return Ok(false);
-        }
-        match &self.attachment.selector {
-            Some(wanted) if !wanted.is_empty() => {
-                let Some(labels) = &here.labels else {
-                    return Err("it can't be told whether the selector matches: \
-                                write `workload.labels`");
-                };
-                Ok(wanted
-                    .iter()
-                    .all(|(name, value)| labels.get(name) == Some(value)))
-            }
-            _ => Ok(true),
-        }
+        self.attachment.reaches(self.namespace.as_deref(), here)
+    }
+
+    /// Whether it is one of those that apply everywhere.
+    pub(crate) fn is_of_root(&self, here: &Here) -> bool {
+        here.is_root(self.namespace.as_deref()) == Ok(true)
     }
 }

@@ -148,21 +148,27 @@ impl Compiler {
                 policy.rules,
             );
         }
+        let mut applying = Vec::new();
         for resource in config.resources.unwrap_or_default() {
             match resource.applies(&self.here) {
+                Ok(true) => applying.push(resource),
                 Ok(false) => self.elsewhere.push(resource.to_string()),
-                Ok(true) => match resource.kind {
-                    Kind::AuthorizationPolicy { action, rules } => {
-                        let namespace = resource.namespace.as_ref().unwrap_or(&ours);
-                        self.add_policy(namespace, &resource.name, action, rules);
-                    }
-                    Kind::RequestAuthentication(rules) => {
-                        for rule in rules {
-                            self.add_rule(rule, defaults.as_ref());
-                        }
-                    }
-                },
                 Err(message) => mistakes.push(resource.misplaced(message)),
+            }
+        }
+        // As Istio looks them up. Of rules with one issuer, the first is tried first.
+        applying.sort_by_key(|resource| resource.is_of_root(&self.here));
+        for resource in applying {
+            match resource.kind {
+                Kind::AuthorizationPolicy { action, rules } => {
+                    let namespace = resource.namespace.as_ref().unwrap_or(&ours);
+                    self.add_policy(namespace, &resource.name, action, rules);
+                }
+                Kind::RequestAuthentication(rules) => {
+                    for rule in rules {
+                        self.add_rule(rule, defaults.as_ref());
+                    }
+                }
             }
         }
         if !mistakes.is_empty() {

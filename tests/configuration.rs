@@ -405,8 +405,18 @@ fn a_resource_that_can_not_be_placed_is_a_mistake() {
     let unknown_gateway = "resources[0]: it can't be told whether this resource applies: \
                            write `workload.gateway` or `workload.labels`";
     let selector = json!({"selector": {"matchLabels": {"app": "x"}}});
+    let unknown_class = "resources[0]: it can't be told whether this resource applies: \
+                         write `workload.gatewayClass` or `workload.labels`";
     let gateway = json!({"targetRefs": [
         {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g"}
+    ]});
+    let class = json!({"targetRefs": [
+        {"group": "gateway.networking.k8s.io", "kind": "GatewayClass", "name": "c"}
+    ]});
+    let service = json!({"targetRefs": [{"kind": "Service", "name": "s"}]});
+    let service_or_gateway = json!({"targetRefs": [
+        {"kind": "Service", "name": "s"},
+        {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g"},
     ]});
     for (namespace, spec, workload, expected) in [
         ("foo", json!({}), json!({}), Some(unknown_namespace)),
@@ -462,6 +472,44 @@ fn a_resource_that_can_not_be_placed_is_a_mistake() {
             json!({"gateway": "g"}),
             Some(unknown_namespace),
         ),
+        (
+            "istio-system",
+            class.clone(),
+            json!({}),
+            Some(unknown_class),
+        ),
+        (
+            "istio-system",
+            class.clone(),
+            json!({"waypoint": true}),
+            None,
+        ),
+        (
+            "istio-system",
+            class.clone(),
+            json!({"gatewayClass": "c"}),
+            None,
+        ),
+        ("foo", class, json!({}), None),
+        ("foo", service.clone(), json!({}), None),
+        (
+            "foo",
+            service.clone(),
+            json!({"namespace": "bar", "waypoint": true}),
+            None,
+        ),
+        (
+            "foo",
+            service,
+            json!({"namespace": "foo", "waypoint": true, "serviceName": "s"}),
+            None,
+        ),
+        (
+            "foo",
+            service_or_gateway.clone(),
+            json!({"namespace": "foo", "waypoint": true, "gateway": "g"}),
+            None,
+        ),
     ] {
         let configuration = json!({
             "resources": [resource("AuthorizationPolicy", namespace, &spec)],
@@ -478,6 +526,57 @@ fn a_resource_that_can_not_be_placed_is_a_mistake() {
             [""; 0],
             "{configuration}"
         );
+    }
+}
+
+#[test]
+fn what_the_node_does_not_know_must_be_written() {
+    let labelled = Node {
+        namespace: Some("foo".to_owned()),
+        labels: Some(
+            [(
+                "gateway.networking.k8s.io/gateway-name".to_owned(),
+                "g".to_owned(),
+            )]
+            .into(),
+        ),
+    };
+    let target = |group: &str, kind: &str| {
+        let target = json!({"group": group, "kind": kind, "name": "x"});
+        json!({"targetRefs": [target]})
+    };
+    for (namespace, spec, workload, unknown) in [
+        (
+            "istio-system",
+            target("gateway.networking.k8s.io", "GatewayClass"),
+            json!({}),
+            "`workload.gatewayClass` or `workload.labels`",
+        ),
+        (
+            "foo",
+            target("core", "Service"),
+            json!({"waypoint": true}),
+            "`workload.serviceName`",
+        ),
+        (
+            "foo",
+            target("networking.istio.io", "ServiceEntry"),
+            json!({"waypoint": true}),
+            "`workload.serviceName`",
+        ),
+    ] {
+        for kind in ["RequestAuthentication", "AuthorizationPolicy"] {
+            let configuration = json!({
+                "resources": [resource(kind, namespace, &spec)],
+                "workload": workload,
+            });
+            assert_eq!(
+                mistakes_at(&configuration, &labelled),
+                [format!(
+                    "resources[0]: it can't be told whether this resource applies: write {unknown}"
+                )]
+            );
+        }
     }
 }
 
@@ -536,7 +635,14 @@ fn what_is_for_others_is_named() {
 #[test]
 fn an_empty_name_places_nothing() {
     // As an unset variable of a template leaves it.
-    for name in ["name", "namespace", "gateway", "rootNamespace"] {
+    for name in [
+        "name",
+        "namespace",
+        "gateway",
+        "gatewayClass",
+        "serviceName",
+        "rootNamespace",
+    ] {
         let configuration = json!({
             "authorizationPolicies": [{}],
             "workload": {name: ""},
@@ -576,7 +682,20 @@ fn selectors_and_references() {
         ),
         (
             json!({"selector": {"matchLabels": {"a": "b"}}, "targetRefs": [gateway]}),
-            Some("only one of `selector` and `targetRefs`"),
+            Some("only one of `selector`, `targetRef` and `targetRefs`"),
+        ),
+        (
+            json!({"selector": {}, "targetRef": gateway}),
+            Some("only one of `selector`, `targetRef` and `targetRefs`"),
+        ),
+        (
+            json!({"targetRef": gateway, "targetRefs": [gateway]}),
+            Some("only one of `selector`, `targetRef` and `targetRefs`"),
+        ),
+        (json!({"targetRefs": vec![&gateway; 16]}), None),
+        (
+            json!({"targetRefs": vec![&gateway; 17]}),
+            Some("`targetRefs` must not have more than 16 entries"),
         ),
         (
             json!({"targetRef": with("namespace", "bar")}),
@@ -588,11 +707,19 @@ fn selectors_and_references() {
         ),
         (
             json!({"targetRef": with("name", "")}),
-            Some("`name` must not be empty"),
+            Some("targetRef.name: an empty value says nothing"),
+        ),
+        (
+            json!({"targetRefs": [{"kind": "Service"}]}),
+            Some("targetRefs[0]: `name` is missing"),
         ),
         (
             json!({"targetRefs": [{"kind": "Service", "name": "s"}]}),
-            Some("a reference to a Service is not supported"),
+            None,
+        ),
+        (
+            json!({"targetRefs": [{"kind": "ServiceEntry", "name": "s"}]}),
+            Some("`/ServiceEntry` can't be referred to"),
         ),
     ] {
         for kind in ["RequestAuthentication", "AuthorizationPolicy"] {

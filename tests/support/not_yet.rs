@@ -15,26 +15,12 @@ pub fn not_yet(config: &Value) -> Option<&'static str> {
 
 fn resource(resource: &Value) -> Option<&'static str> {
     let spec = &resource["spec"];
-    let targets = [&spec["targetRef"], &spec["targetRefs"]];
-    if targets
-        .iter()
-        .any(|target| !target.is_null() && !names_gateways(target))
-    {
-        return Some("targetRefs other than Gateway");
-    }
     match resource["kind"].as_str()? {
         "PeerAuthentication" => Some("PeerAuthentication"),
         "Policy" | "MeshPolicy" => Some("v1alpha1 Policy"),
         "RequestAuthentication" => jwt_rules(&spec["jwtRules"]),
         _ if !resource["metadata"]["annotations"]["istio.io/dry-run"].is_null() => Some("dry run"),
         _ => member(spec),
-    }
-}
-
-fn names_gateways(target: &Value) -> bool {
-    match target {
-        Value::Array(targets) => targets.iter().all(names_gateways),
-        target => target["kind"] == "Gateway",
     }
 }
 

@@ -28,8 +28,10 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
     let mut policies: Vec<(String, &Value)> = list(&config["authorizationPolicies"])
         .map(|policy| (policy_id(workload.namespace(), policy), policy))
         .collect();
-    for resource in list(&config["resources"]).filter(|resource| workload.is_selected_by(resource))
-    {
+    let resources = list(&config["resources"]);
+    let mut resources: Vec<_> = resources.filter(|r| workload.is_selected_by(r)).collect();
+    resources.sort_by_key(|resource| workload.namespace_of(resource) != workload.namespace());
+    for resource in resources {
         match text(&resource["kind"]) {
             "RequestAuthentication" => rules.extend(list(&resource["spec"]["jwtRules"])),
             "AuthorizationPolicy" => {
@@ -77,6 +79,22 @@ impl<'a> Workload<'a> {
             .unwrap_or_else(|| self.namespace())
     }
 
+    fn class(&self) -> Value {
+        let label = &self.0["labels"]["gateway.networking.k8s.io/gateway-class-name"];
+        match (&self.0["gatewayClass"], &self.0["waypoint"]) {
+            (Value::Null, Value::Bool(true)) => json!("istio-waypoint"),
+            (Value::Null, _) => label.clone(),
+            (class, _) => class.clone(),
+        }
+    }
+
+    fn gateway(&self) -> &'a Value {
+        match &self.0["gateway"] {
+            Value::Null => &self.0["labels"]["gateway.networking.k8s.io/gateway-name"],
+            gateway => gateway,
+        }
+    }
+
     fn is_selected_by(&self, resource: &Value) -> bool {
         let root = self.0["rootNamespace"].as_str().unwrap_or("istio-system");
         let namespace = resource["metadata"]["namespace"]
@@ -87,10 +105,15 @@ impl<'a> Workload<'a> {
             .chain(spec.get("targetRef"))
             .collect();
         if !targets.is_empty() {
-            return namespace == self.namespace()
-                && targets
-                    .iter()
-                    .any(|t| t["kind"] == "Gateway" && t["name"] == self.0["gateway"]);
+            let ours = namespace == self.namespace();
+            return targets.iter().any(|target| match text(&target["kind"]) {
+                "Gateway" => ours && target["name"] == *self.gateway(),
+                "GatewayClass" => namespace == root && self.class() == target["name"],
+                _ => ours && self.0["waypoint"] == true && target["name"] == self.0["serviceName"],
+            });
+        }
+        if self.0["waypoint"] == true {
+            return false;
         }
         let labels = spec["selector"]["matchLabels"].as_object();
         (namespace == self.namespace() || namespace == root)
