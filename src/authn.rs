@@ -1,6 +1,7 @@
 //! Authentication: which token of a request is taken, by which rule, and what it writes.
 
 mod location;
+mod metadata;
 mod output;
 mod presented;
 
@@ -32,8 +33,10 @@ pub(crate) struct Authentication {
     rules: Vec<Rule>,
     /// Which of the presented tokens must verify.
     demanded: Tokens,
-    /// Every header that some rule writes. The client's copies never pass.
+    /// Every header that is written. The client's copies never pass.
     written: BTreeSet<String>,
+    /// The header that gets the claims for those behind us.
+    metadata: Option<String>,
 }
 
 /// One compiled `JWTRule`.
@@ -81,6 +84,11 @@ pub(crate) enum Halt {
 }
 
 impl Rule {
+    /// Whether this header is one of its outputs.
+    pub(crate) fn writes(&self, header: &str) -> bool {
+        self.outputs.iter().any(|output| output.header() == header)
+    }
+
     pub(crate) fn new(rule: JwtRule, keys: Keys, defaults: Option<&Defaults>) -> Self {
         let seconds = |duration: Option<Duration>| duration.map(|duration| duration.as_secs());
         let mut space_delimited: Vec<String> = SPACE_DELIMITED
@@ -141,13 +149,15 @@ impl Rule {
 
 impl Authentication {
     /// Rules are tried in the order of their issuers, as Istio sorts them.
-    pub(crate) fn new(mut rules: Vec<Rule>, demanded: Tokens) -> Self {
+    pub(crate) fn new(mut rules: Vec<Rule>, demanded: Tokens, metadata: Option<String>) -> Self {
         rules.sort_by(|a, b| a.expected.issuer.cmp(&b.expected.issuer));
-        let written = rules.iter().flat_map(|rule| &rule.outputs);
+        let outputs = rules.iter().flat_map(|rule| &rule.outputs);
+        let written = outputs.map(|output| output.header().to_owned());
         Self {
-            written: written.map(|output| output.header().to_owned()).collect(),
+            written: written.chain(metadata.clone()).collect(),
             demanded,
             rules,
+            metadata,
         }
     }
 
@@ -210,6 +220,8 @@ impl Authentication {
         if let Some(identity) = identity {
             let outputs = identity.rule.outputs.iter();
             changes.extend(outputs.filter_map(|output| output.change(&identity.token)));
+            let metadata = self.metadata.as_ref();
+            changes.extend(metadata.map(|header| metadata::change(header, identity)));
         }
         Changes(changes)
     }
@@ -219,6 +231,13 @@ impl Identity<'_> {
     /// A claim at the top that is a string.
     pub(crate) fn text(&self, claim: &str) -> Option<&str> {
         self.token.text(claim)
+    }
+
+    /// `iss/sub`, Istio's `request.auth.principal`. `None` where either is missing, or where it
+    /// would break the lines of a log.
+    pub(crate) fn principal(&self) -> Option<String> {
+        let principal = format!("{}/{}", self.text("iss")?, self.text("sub")?);
+        (!principal.contains(char::is_control)).then_some(principal)
     }
 
     /// Whether the claim is a string that passes, or a list with one. Nothing else ever does, as

@@ -52,7 +52,7 @@ pub(crate) enum Test {
 
 impl PolicySet {
     /// Istio's order: what a DENY policy matches is refused; what is left passes if there is no
-    /// ALLOW policy or if one matches.
+    /// ALLOW policy or if one matches. Returns the rule that allows, where one does.
     ///
     /// # Errors
     ///
@@ -61,23 +61,23 @@ impl PolicySet {
         &self,
         request: &Request,
         identity: Option<&Identity<'_>>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<RuleName<'_>>, Refusal> {
         if let Some(rule) = first_match(&self.deny, request, identity) {
             return Err(Refusal {
                 reason: Reason::PolicyDenied,
                 policy: Some(rule.to_string()),
             });
         }
-        if self.allow.is_empty() || first_match(&self.allow, request, identity).is_some() {
-            return Ok(());
+        match first_match(&self.allow, request, identity) {
+            None if !self.allow.is_empty() => Err(Reason::PolicyNoneAllows.into()),
+            rule => Ok(rule),
         }
-        Err(Reason::PolicyNoneAllows.into())
     }
 }
 
 /// A rule and its place, in Istio's form: `ns[foo]-policy[name]-rule[0]`. It is put together only
 /// where it is told.
-struct RuleName<'p>(&'p Policy, usize);
+pub(crate) struct RuleName<'p>(&'p Policy, usize);
 
 impl fmt::Display for RuleName<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,7 +13,8 @@ pub(crate) use self::authorization::AuthorizationRules;
 pub(crate) use self::document::parse;
 pub(crate) use self::jwt_rule::JwtRule;
 use self::reader::{Input, Read, record};
-use self::text::{HeaderValue, Text};
+use self::text::{HeaderValue, OutputHeader, Text};
+use crate::filter_state::Entry;
 use crate::istio::Resource;
 use crate::jwks::{ClusterMap, Fetching};
 
@@ -36,6 +37,11 @@ record! {
         jwks: Option<Jwks>,
         /// What Istio's rules can't say, for all of them.
         defaults: Option<Defaults>,
+        /// Claims for the filters and routes behind us.
+        dynamic_metadata: Option<DynamicMetadata>,
+        /// What is written to filter state: `decision`, `reason`, `policy`, `principal`, and
+        /// `dryRun`, of which there is nothing to tell yet. Each costs a host call.
+        filter_state: Vec<Entry>,
         /// How refusals look.
         errors: Option<Errors>,
     }
@@ -216,6 +222,15 @@ record! {
         max_token_lifetime: Option<Duration>,
         /// What the header `typ` of a token must say, such as `at+jwt` (RFC 9068).
         required_type: Option<Text>,
+    }
+}
+
+record! {
+    /// Claims for the filters and routes behind us.
+    pub(crate) struct DynamicMetadata {
+        /// The header that gets the claims of the verified token: a serialised
+        /// `google.protobuf.Value` in base64, for Envoy's `header_to_metadata`.
+        header: OutputHeader,
     }
 }
 

@@ -22,10 +22,15 @@ pub struct Known<'a> {
 /// The same arguments give the same answer: to go on after [`Outcome::Await`], evaluate again.
 #[must_use]
 pub fn evaluate(policy: &Policy, known: Known<'_>, request: &Request) -> Outcome {
+    let told = &policy.filter_state;
     let authenticated = match policy.authentication.authenticate(request, known) {
         Ok(authenticated) => authenticated,
         Err(Halt::Await(key_sets)) => return Outcome::Await(key_sets),
-        Err(Halt::Refused(reason)) => return Outcome::Refuse(Refusal::from(reason)),
+        Err(Halt::Refused(reason)) => {
+            let refusal = Refusal::from(reason);
+            let state = told.refused(&refusal, None);
+            return Outcome::Refuse(refusal, state);
+        }
     };
     // Policies see what the upstream will see: written headers instead of the client's copies, and
     // no token that is taken out.
@@ -33,7 +38,10 @@ pub fn evaluate(policy: &Policy, known: Known<'_>, request: &Request) -> Outcome
     let changed = request.changed(&changes);
     let identity = authenticated.identity.as_ref();
     match policy.authorization.authorize(&changed, identity) {
-        Ok(()) => Outcome::Forward(changes),
-        Err(refusal) => Outcome::Refuse(refusal),
+        Ok(rule) => Outcome::Forward(changes, told.forwarded(rule.as_ref(), identity)),
+        Err(refusal) => {
+            let state = told.refused(&refusal, identity);
+            Outcome::Refuse(refusal, state)
+        }
     }
 }

@@ -62,6 +62,10 @@ impl Verified {
         &self.payload
     }
 
+    pub(crate) fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
     /// A claim at the top that is a string.
     pub(crate) fn text(&self, claim: &str) -> Option<&str> {
         self.claims.get(claim).and_then(Value::as_str)

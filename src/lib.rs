@@ -13,8 +13,8 @@
 //! let request = |path: &str| Request::new(vec![(":path".into(), path.into())]);
 //! let known = Known { keys: &keys, waited: &[], now: 1_700_000_000 };
 //!
-//! assert!(matches!(evaluate(&policy, known, &request("/healthz")), Outcome::Forward(_)));
-//! assert!(matches!(evaluate(&policy, known, &request("/")), Outcome::Refuse(_)));
+//! assert!(matches!(evaluate(&policy, known, &request("/healthz")), Outcome::Forward(..)));
+//! assert!(matches!(evaluate(&policy, known, &request("/")), Outcome::Refuse(..)));
 //! # Ok::<(), portcullis::Mistakes>(())
 //! ```
 //!
@@ -25,6 +25,7 @@ mod authz;
 mod config;
 mod evaluate;
 mod filter;
+mod filter_state;
 mod istio;
 mod json;
 mod jwks;
@@ -41,7 +42,7 @@ pub use self::config::reader::{Mistake, Mistakes};
 pub use self::evaluate::{Known, evaluate};
 pub use self::filter::start;
 pub use self::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore};
-pub use self::outcome::{Change, Changes, Fault, Outcome, Reason, Refusal};
+pub use self::outcome::{Change, Changes, Fault, Outcome, Property, Reason, Refusal};
 pub use self::policy::{Node, Policy};
 pub use self::reply::{Reply, reply};
 pub use self::request::Request;

@@ -6,11 +6,20 @@ use crate::jwks::KeySetId;
 #[derive(Debug)]
 pub enum Outcome {
     /// The request goes on to the upstream, changed like this.
-    Forward(Changes),
+    Forward(Changes, Vec<Property>),
     /// The request is answered here.
-    Refuse(Refusal),
+    Refuse(Refusal, Vec<Property>),
     /// These key sets are needed first; evaluate again when each was fetched or couldn't be.
     Await(Vec<KeySetId>),
+}
+
+/// What is told of a request in filter state: there, `wasm.` stands before the name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Property {
+    /// `portcullis.reason` and the like.
+    pub name: &'static str,
+    /// As it stands in an access log.
+    pub value: String,
 }
 
 /// A change of the request's header.
@@ -22,6 +31,9 @@ pub enum Change {
     Remove(String),
     /// One line with this name, instead of all that are there.
     Set(String, Vec<u8>),
+    /// None: the line that belongs here is longer than those behind us take, which is worth a word
+    /// in the log.
+    Withhold(String),
 }
 
 /// Changes of the request's header, in order.
@@ -39,6 +51,7 @@ impl Changes {
         for change in &self.0 {
             match change {
                 Change::Append(name, value) => headers.push((name.clone(), value.clone())),
+                Change::Withhold(_) => {}
                 Change::Remove(name) => headers.retain(|(header, _)| header != name),
                 Change::Set(name, value) => {
                     let place = headers.iter().position(|(header, _)| header == name);

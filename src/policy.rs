@@ -12,6 +12,7 @@ use crate::config::authorization::Action;
 use crate::config::reader::{Input, Mistake, Mistakes, Read as _, Readable, Report};
 use crate::config::text::text;
 use crate::config::{self, AuthorizationRules, Config, Defaults, Jwks, JwtRule, Workload};
+use crate::filter_state::FilterState;
 use crate::istio::{Here, Kind, Resource};
 use crate::jwks::{Fetching, KeySetId, KeySetSource, Origin};
 
@@ -34,6 +35,7 @@ pub struct Node {
 pub struct Policy {
     pub(crate) authentication: Authentication,
     pub(crate) authorization: PolicySet,
+    pub(crate) filter_state: FilterState,
     pub(crate) realm: Option<String>,
     key_sets: Vec<Rc<KeySetSource>>,
     shares_keys: Option<bool>,
@@ -171,6 +173,15 @@ impl Compiler {
                 }
             }
         }
+        let metadata = config.dynamic_metadata.map(|metadata| metadata.header.0);
+        if let Some(header) = &metadata
+            && self.rules.iter().any(|rule| rule.writes(header))
+        {
+            mistakes.push(Mistake {
+                path: "dynamicMetadata.header".to_owned(),
+                message: format!("a JWT rule writes `{header}`, too: choose another header"),
+            });
+        }
         if !mistakes.is_empty() {
             return Err(Mistakes(mistakes));
         }
@@ -201,8 +212,13 @@ impl Compiler {
         }
         Ok(Policy {
             summary,
-            authentication: Authentication::new(self.rules, config.tokens.unwrap_or_default()),
+            authentication: Authentication::new(
+                self.rules,
+                config.tokens.unwrap_or_default(),
+                metadata,
+            ),
             authorization: self.authorization,
+            filter_state: FilterState::new(config.filter_state),
             realm: config
                 .errors
                 .and_then(|errors| errors.realm)

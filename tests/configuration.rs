@@ -62,7 +62,8 @@ fn every_mistake_is_listed_at_once() {
         mistakes(&configuration),
         [
             "colour: unknown field; the fields here are `resources`, `jwtRules`, \
-             `authorizationPolicies`, `tokens`, `workload`, `jwks`, `defaults`, `errors`",
+             `authorizationPolicies`, `tokens`, `workload`, `jwks`, `defaults`, `dynamicMetadata`, \
+             `filterState`, `errors`",
             "resources[0].spec.jwtRules[0].audience: unknown field; the fields here are `issuer`, \
              `audiences`, `jwksUri`, `jwks`, `fromHeaders`, `fromParams`, `fromCookies`, \
              `outputPayloadToHeader`, `forwardOriginalToken`, `outputClaimToHeaders`, `timeout`, \

@@ -5,7 +5,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use portcullis::{
-    Answer, Fetch, FetchError, Fetched, KeyStore, Known, Node, Outcome, Policy, evaluate, reply,
+    Answer, Fetch, FetchError, Fetched, KeyStore, Known, Node, Outcome, Policy, Property, evaluate,
+    reply,
 };
 use serde_json::Value;
 use support::case::{Play, Suite, server_key};
@@ -110,12 +111,15 @@ fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
                     }
                 }
             }
-            Outcome::Forward(changes) => {
+            Outcome::Forward(changes, state) => {
                 let mut headers = play.request.pairs();
                 changes.apply(&mut headers);
-                return Observed::forwarded(headers);
+                return Observed {
+                    filter_state: Some(told(state)),
+                    ..Observed::forwarded(headers)
+                };
             }
-            Outcome::Refuse(refusal) => {
+            Outcome::Refuse(refusal, state) => {
                 let reply = reply(&refusal, Some(policy), &request);
                 return Observed {
                     status: reply.status,
@@ -127,11 +131,19 @@ fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
                         .collect(),
                     upstream: None,
                     decision: Some((refusal.reason.code().to_owned(), refusal.policy)),
+                    filter_state: Some(told(state)),
                 };
             }
         }
     }
     panic!("still waits for keys: {:?}", play.request)
+}
+
+fn told(state: Vec<Property>) -> BTreeMap<String, String> {
+    let name = |property: &Property| property.name.trim_start_matches("portcullis.").to_owned();
+    let told = state.into_iter();
+    told.map(|property| (name(&property), property.value))
+        .collect()
 }
 
 /// What the shell would have got for a fetch.

@@ -60,10 +60,7 @@ fn a_wrong_configuration_is_no_listener() {
         ),
         ("{".to_owned(), &["JSON"]),
     ] {
-        let listener = Listener {
-            name: "wrong".to_owned(),
-            filters: vec![envoy::plugin_text("wrong", &text)],
-        };
+        let listener = Listener::new("wrong", vec![envoy::plugin_text("wrong", &text)]);
         let nobody = ([127, 0, 0, 1], 9).into();
         let Err(log) = Envoy::start(&[listener], nobody, nobody) else {
             panic!("Envoy takes {text}");
@@ -96,10 +93,7 @@ impl<'a> Run<'a> {
         }
         let listeners: Vec<_> = configs
             .into_iter()
-            .map(|(name, config)| Listener {
-                filters: vec![envoy::plugin(&name, &config)],
-                name,
-            })
+            .map(|(name, config)| Listener::new(&name, vec![envoy::plugin(&name, &config)]))
             .collect();
         let upstream = Server::echo();
         let servers = suites.iter().flat_map(|suite| suite.servers.clone());
@@ -142,7 +136,11 @@ impl<'a> Run<'a> {
 
     fn ask(&self, suite: &Suite, case: &Case) -> Vec<String> {
         let play = suite.play(case, &case.expect);
-        match self.envoy.ask(&listener_of(suite, case), &play.request) {
+        let ask = match play.expect.get("filter_state") {
+            Some(_) => Envoy::ask_and_read,
+            None => Envoy::ask,
+        };
+        match ask(&self.envoy, &listener_of(suite, case), &play.request) {
             Ok(observed) => differences(&play.expect, &observed),
             Err(error) => vec![error],
         }

@@ -36,7 +36,7 @@ fn native_filters_agree() {
     }
     let listeners: Vec<_> = listeners
         .into_iter()
-        .map(|(name, filters)| Listener { name, filters })
+        .map(|(name, filters)| Listener::new(&name, filters))
         .collect();
     let upstream = Server::echo();
     let jwks = JwksServer::start(

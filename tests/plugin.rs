@@ -76,7 +76,15 @@ fn ask(vm: &Vm, suite: &Suite, play: &Play) -> Vec<String> {
     let stream = vm.request(&play.request.pairs());
     serve(vm, suite);
     match vm.state(stream).observed() {
-        Some(observed) => differences(&play.expect, &observed),
+        Some(mut observed) => {
+            let state = vm.filter_state(stream).into_iter();
+            let told = state.map(|(name, value)| match name.strip_prefix("portcullis.") {
+                Some(name) => (name.to_owned(), value),
+                None => panic!("another's filter state: {name}"),
+            });
+            observed.filter_state = Some(told.collect());
+            differences(&play.expect, &observed)
+        }
         None => vec!["waits for nothing".to_owned()],
     }
 }

@@ -83,6 +83,12 @@ unsafe extern "C" {
         value_size: usize,
         version: u32,
     ) -> u32;
+    fn proxy_set_property(
+        path: *const u8,
+        path_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_send_local_response(
@@ -294,6 +300,13 @@ pub(crate) fn share(name: &str, value: &[u8], version: Option<u32>) -> Result<()
             version.unwrap_or(ANY),
         )
     })
+}
+
+/// Writes to the request's filter state, where `wasm.` is put before the name.
+pub(crate) fn set_property(name: &str, value: &str) -> Result<(), Status> {
+    let (size, value_size) = (name.len(), value.len());
+    // SAFETY: the bytes outlive the call.
+    check(unsafe { proxy_set_property(name.as_ptr(), size, value.as_ptr(), value_size) })
 }
 
 /// Makes the calls that follow be about another stream (or the plugin itself).

@@ -10,7 +10,7 @@ use super::logger::RateBound;
 use super::shared::Shared;
 use crate::evaluate::{Known, evaluate};
 use crate::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore};
-use crate::outcome::{Change, Changes, Outcome, Reason, Refusal};
+use crate::outcome::{Change, Changes, Outcome, Property, Reason, Refusal};
 use crate::policy::Policy;
 use crate::reply::reply;
 use crate::request::Request;
@@ -84,12 +84,16 @@ impl Worker {
 
     fn decide_again(&self, stream: u32, verdict: &Rc<Cell<Verdict>>, waited: Vec<KeySetId>) {
         verdict.set(match self.outcome(&waited) {
-            Some((request, Outcome::Forward(changes))) => match make(&changes) {
-                Ok(()) => Verdict::Forward,
-                // A header that should have gone may still be there.
-                Err(_) => self.refuse(&Reason::ProxyUnreadable.into(), &request),
-            },
-            Some((request, Outcome::Refuse(refusal))) => self.refuse(&refusal, &request),
+            Some((request, Outcome::Forward(changes, state))) => {
+                match self.make(&changes).and_then(|()| write(&state)) {
+                    Ok(()) => Verdict::Forward,
+                    // A header that should have gone may still be there.
+                    Err(_) => self.give_up(&request),
+                }
+            }
+            Some((request, Outcome::Refuse(refusal, state))) => {
+                self.refuse(&refusal, &state, &request)
+            }
             Some((_, Outcome::Await(on))) => {
                 self.ask_for_tick(&on);
                 self.waiting.borrow_mut().push(Waiting {
@@ -100,12 +104,24 @@ impl Worker {
                 });
                 Verdict::Wait
             }
-            None => self.refuse(&Reason::ProxyUnreadable.into(), &Request::default()),
+            None => self.give_up(&Request::default()),
         });
     }
 
-    fn refuse(&self, refusal: &Refusal, request: &Request) -> Verdict {
-        self.log(refusal);
+    fn give_up(&self, request: &Request) -> Verdict {
+        let refusal = Reason::ProxyUnreadable.into();
+        let state = self.policy.filter_state.refused(&refusal, None);
+        self.refuse(&refusal, &state, request)
+    }
+
+    fn refuse(&self, refusal: &Refusal, state: &[Property], request: &Request) -> Verdict {
+        self.log(log::Level::Info, || {
+            let code = refusal.reason.code();
+            let policy = refusal.policy.as_deref().unwrap_or("none");
+            format!("refused: reason={code} policy={policy}")
+        });
+        // The answer doesn't depend on who reads of it.
+        let _ = write(state);
         answer(refusal, Some(&self.policy), request)
     }
 
@@ -243,21 +259,33 @@ impl Worker {
             .retain(|waiting| waiting.stream != stream);
     }
 
-    fn log(&self, refusal: &Refusal) {
-        if !log::log_enabled!(log::Level::Info) {
+    fn make(&self, changes: &Changes) -> Result<(), host::Status> {
+        changes.iter().try_for_each(|change| match change {
+            Change::Append(name, value) => host::add_request_header(name, value),
+            Change::Remove(name) => host::remove_request_header(name),
+            Change::Set(name, value) => host::set_request_header(name, value),
+            Change::Withhold(name) => {
+                self.log(log::Level::Warn, || {
+                    format!("the claims of a token are too long for `{name}`, which isn't written")
+                });
+                Ok(())
+            }
+        })
+    }
+
+    /// Writes a line that a request causes.
+    fn log(&self, level: log::Level, line: impl FnOnce() -> String) {
+        if !log::log_enabled!(level) {
             return;
         }
         let now = host::now().unwrap_or_default();
         let Some(withheld) = self.lines.borrow_mut().admit(now) else {
             return;
         };
-        let code = refusal.reason.code();
-        let policy = refusal.policy.as_deref().unwrap_or("none");
+        let line = line();
         match withheld {
-            0 => log::info!("refused: reason={code} policy={policy}"),
-            count => log::info!(
-                "refused: reason={code} policy={policy} ({count} more refusals were not logged)"
-            ),
+            0 => log::log!(level, "{line}"),
+            count => log::log!(level, "{line} ({count} more lines were left out)"),
         }
     }
 }
@@ -269,10 +297,8 @@ pub(crate) fn answer(refusal: &Refusal, policy: Option<&Policy>, request: &Reque
     Verdict::Answered
 }
 
-fn make(changes: &Changes) -> Result<(), host::Status> {
-    changes.iter().try_for_each(|change| match change {
-        Change::Append(name, value) => host::add_request_header(name, value),
-        Change::Remove(name) => host::remove_request_header(name),
-        Change::Set(name, value) => host::set_request_header(name, value),
-    })
+fn write(state: &[Property]) -> Result<(), host::Status> {
+    state
+        .iter()
+        .try_for_each(|property| host::set_property(property.name, &property.value))
 }

@@ -1,5 +1,7 @@
 //! Compares what happened with what was expected, and keeps count.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::case::{members, status, strings, text};
@@ -15,6 +17,8 @@ pub struct Observed {
     pub upstream: Option<Vec<(String, Vec<u8>)>>,
     /// Why it was refused, and by which policy.
     pub decision: Option<(String, Option<String>)>,
+    /// What filter state tells, by the name behind `wasm.portcullis.`.
+    pub filter_state: Option<BTreeMap<String, String>>,
 }
 
 impl Observed {
@@ -57,6 +61,8 @@ pub fn differences(expect: &Value, observed: &Observed) -> Vec<String> {
             "www_authenticate",
             "reason",
             "policy",
+            "grpc_status",
+            "filter_state",
             "upstream_headers",
             "upstream_path",
         ],
@@ -77,7 +83,9 @@ pub fn differences(expect: &Value, observed: &Observed) -> Vec<String> {
             statuses,
             format!("{} {:?}", observed.status, observed.body),
         );
-    } else if (observed.status == 200) != observed.upstream.is_some() {
+    } else if (observed.status == 200 && expect.get("grpc_status").is_none())
+        != observed.upstream.is_some()
+    {
         differ(
             "status",
             statuses,
@@ -95,6 +103,17 @@ pub fn differences(expect: &Value, observed: &Observed) -> Vec<String> {
         if got != challenge.as_str() {
             differ("www-authenticate", challenge, format!("{got:?}"));
         }
+    }
+    if let Some(status) = expect.get("grpc_status") {
+        let got = observed.header("grpc-status");
+        if got != Some(&status.to_string()) {
+            differ("grpc-status", status, format!("{got:?}"));
+        }
+    }
+    if let (Some(expected), Some(got)) = (expect.get("filter_state"), &observed.filter_state)
+        && *expected != serde_json::json!(got)
+    {
+        differ("filter state", expected, format!("{got:?}"));
     }
     if let Some((reason, policy)) = &observed.decision {
         if let Some(expected) = expect.get("reason").filter(|expected| *expected != reason) {

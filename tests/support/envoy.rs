@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -18,11 +18,30 @@ use super::server::echoed;
 use super::tally::say;
 
 const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// The request header that finds a request in the access log.
+const LOGGED_AS: &str = "x-logged-as";
 
-/// A listener: its name, and the HTTP filters before the router.
+/// A listener: its name, the HTTP filters before the router, and its routes.
 pub struct Listener {
     pub name: String,
     pub filters: Vec<Value>,
+    pub routes: Vec<Value>,
+}
+
+impl Listener {
+    /// A listener that leads to the upstream.
+    pub fn new(name: &str, filters: Vec<Value>) -> Self {
+        let connect = json!({
+            "match": { "connect_matcher": {} },
+            "route": { "cluster": "upstream", "upgrade_configs": [{ "upgrade_type": "CONNECT" }] },
+        });
+        let route = json!({ "match": { "prefix": "/" }, "route": { "cluster": "upstream" } });
+        Self {
+            name: name.to_owned(),
+            filters,
+            routes: vec![connect, route],
+        }
+    }
 }
 
 /// An Envoy that lives as long as this value.
@@ -41,7 +60,7 @@ impl Envoy {
         jwks: SocketAddr,
     ) -> Result<Self, String> {
         let folder = Folder::fresh();
-        let bootstrap = bootstrap(listeners, upstream, jwks);
+        let bootstrap = bootstrap(listeners, upstream, jwks, &folder.join("access"));
         fs::write(folder.join("envoy.json"), bootstrap.to_string()).expect("a file");
         let log = File::create(folder.join("log")).expect("a file");
         let process = Command::new(binary())
@@ -53,6 +72,7 @@ impl Envoy {
                 "warning",
             ])
             .args(["--component-log-level", "wasm:debug"])
+            .args(["--file-flush-interval-msec", "50"])
             .arg("-c")
             .arg(folder.join("envoy.json"))
             .arg("--admin-address-path")
@@ -101,8 +121,38 @@ impl Envoy {
             upstream: echoed(&response),
             body: super::from_bytes(&response.body),
             headers: response.headers,
-            decision: None,
+            ..Observed::default()
         })
+    }
+
+    /// The same, and what the access log tells of the request's filter state.
+    pub fn ask_and_read(&self, listener: &str, request: &Request) -> Result<Observed, String> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let mut request = request.clone();
+        request.headers.push((LOGGED_AS.to_owned(), name.clone()));
+        let observed = self.ask(listener, &request)?;
+        let deadline = Instant::now() + START_TIMEOUT;
+        while Instant::now() < deadline {
+            let log = fs::read_to_string(self.folder.join("access")).unwrap_or_default();
+            let lines = log
+                .split_inclusive('\n')
+                .filter(|line| line.ends_with('\n'));
+            let mut lines = lines.map(|line| {
+                let line = serde_json::from_str::<BTreeMap<String, Option<String>>>(line);
+                line.expect("a line of the access log")
+            });
+            if let Some(line) = lines.find(|line| line["request"].as_ref() == Some(&name)) {
+                let told = line.into_iter().filter(|(name, _)| name != "request");
+                let told = told.filter_map(|(name, value)| Some((name, value?)));
+                return Ok(Observed {
+                    filter_state: Some(told.collect()),
+                    ..observed
+                });
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Err("no line in the access log".to_owned())
     }
 
     pub fn log(&self) -> String {
@@ -220,11 +270,20 @@ fn binary() -> PathBuf {
         .into()
 }
 
-fn bootstrap(listeners: &[Listener], upstream: SocketAddr, jwks: SocketAddr) -> Value {
+fn bootstrap(
+    listeners: &[Listener],
+    upstream: SocketAddr,
+    jwks: SocketAddr,
+    access_log: &Path,
+) -> Value {
+    let listeners: Vec<_> = listeners
+        .iter()
+        .map(|each| listener(each, access_log))
+        .collect();
     json!({
         "admin": { "address": socket("127.0.0.1", 0) },
         "static_resources": {
-            "listeners": listeners.iter().map(listener).collect::<Vec<_>>(),
+            "listeners": listeners,
             "clusters": [cluster("upstream", upstream), cluster("jwks", jwks)],
         },
     })
@@ -248,7 +307,7 @@ fn cluster(name: &str, address: SocketAddr) -> Value {
 }
 
 /// As Istio sets up its connection manager, where it matters to us.
-fn listener(listener: &Listener) -> Value {
+fn listener(listener: &Listener, access_log: &Path) -> Value {
     let router = json!({
         "name": "envoy.filters.http.router",
         "typed_config": {
@@ -256,11 +315,6 @@ fn listener(listener: &Listener) -> Value {
         },
     });
     let filters: Vec<&Value> = listener.filters.iter().chain([&router]).collect();
-    let route = json!({ "match": { "prefix": "/" }, "route": { "cluster": "upstream" } });
-    let connect = json!({
-        "match": { "connect_matcher": {} },
-        "route": { "cluster": "upstream", "upgrade_configs": [{ "upgrade_type": "CONNECT" }] },
-    });
     json!({
         "name": listener.name,
         "address": socket("127.0.0.1", 0),
@@ -281,11 +335,29 @@ fn listener(listener: &Listener) -> Value {
                     "virtual_hosts": [{
                         "name": "all",
                         "domains": ["*"],
-                        "routes": [connect, route],
+                        "routes": listener.routes,
                     }],
                 },
                 "http_filters": filters,
+                "access_log": [logged_requests(access_log)],
             },
         }] }],
+    })
+}
+
+/// What docs/operations.md shows, for requests that say under which name to log them.
+fn logged_requests(path: &Path) -> Value {
+    let mut line = json!({ "request": format!("%REQ({LOGGED_AS})%") });
+    for name in ["decision", "reason", "policy", "principal", "dry_run"] {
+        line[name] = format!("%FILTER_STATE(wasm.portcullis.{name}:PLAIN)%").into();
+    }
+    json!({
+        "name": "envoy.access_loggers.file",
+        "filter": { "header_filter": { "header": { "name": LOGGED_AS, "present_match": true } } },
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            "path": path,
+            "log_format": { "json_format": line },
+        },
     })
 }

@@ -70,6 +70,8 @@ struct Host {
 #[derive(Default)]
 struct Stream {
     headers: Pairs,
+    /// Filter state, without its `wasm.`.
+    state: BTreeMap<String, String>,
     reply: Option<Reply>,
     goes_on: bool,
 }
@@ -263,6 +265,11 @@ impl Vm {
                 None => State::Paused,
             }
         })
+    }
+
+    /// What was written to the filter state of a request.
+    pub fn filter_state(&self, stream: u32) -> BTreeMap<String, String> {
+        with(|host| host.streams[&stream].state.clone())
     }
 
     /// Ends a stream, whether it was answered or its client went away.

@@ -28,7 +28,13 @@ unsafe extern "C" fn proxy_set_property(
 ) -> u32 {
     let (path, value) = unsafe { (bytes(path, path_size), bytes(value, value_size)) };
     call("proxy_set_property", |host| {
-        host.properties.insert(path.to_vec(), value.to_vec());
+        let Some(stream) = host.streams.get_mut(&host.effective) else {
+            return NOT_FOUND;
+        };
+        if stream.goes_on || stream.reply.is_some() {
+            host.violations.push("told of what had ended".to_owned());
+        }
+        stream.state.insert(from_bytes(path), from_bytes(value));
         OK
     })
 }
