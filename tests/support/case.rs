@@ -66,6 +66,8 @@ pub struct Request {
     pub authority: Option<String>,
     pub headers: Vec<(String, String)>,
     pub remote_ip: Option<String>,
+    /// Where a tier has a connection. Otherwise it's HTTP/1.1.
+    pub http2: bool,
 }
 
 impl Suite {
@@ -288,14 +290,27 @@ impl Request {
         let request = members(
             request,
             &what,
-            &["method", "path", "authority", "headers", "remote_ip"],
+            &[
+                "method",
+                "path",
+                "authority",
+                "headers",
+                "remote_ip",
+                "protocol",
+            ],
         );
+        let (http2, grpc) = match request.get("protocol").map_or("HTTP", text) {
+            "HTTP" => (false, false),
+            "HTTP2" => (true, false),
+            "GRPC" => (true, true),
+            other => panic!("{what}: unknown protocol {other}"),
+        };
         let optional = |name: &str, default: &str| match request.get(name) {
             None => Some(default.to_owned()),
             Some(Value::Null) => None,
             Some(value) => Some(text(value).to_owned()),
         };
-        let headers = match request.get("headers") {
+        let mut headers: Vec<_> = match request.get("headers") {
             None => Vec::new(),
             Some(Value::Object(map)) => map
                 .iter()
@@ -308,12 +323,20 @@ impl Request {
                 .map(|pair| (text(&pair[0]).to_owned(), text(&pair[1]).to_owned()))
                 .collect(),
         };
+        if grpc && !headers.iter().any(|(name, _)| name == "content-type") {
+            headers.push(("content-type".to_owned(), "application/grpc".to_owned()));
+        }
+        let default_method = if grpc { "POST" } else { "GET" };
         Self {
-            method: request.get("method").map_or("GET", text).to_owned(),
+            method: request
+                .get("method")
+                .map_or(default_method, text)
+                .to_owned(),
             path: optional("path", "/"),
             authority: optional("authority", "b"),
             headers,
             remote_ip: request.get("remote_ip").map(|ip| text(ip).to_owned()),
+            http2,
         }
     }
 

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::case::Request;
 use super::check::Observed;
-use super::http;
 use super::server::echoed;
 use super::tally::say;
+use super::{http, http2};
 
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// The request header that finds a request in the access log.
@@ -114,12 +114,24 @@ impl Envoy {
 
     /// Sends a request to a listener and tells what became of it.
     pub fn ask(&self, listener: &str, request: &Request) -> Result<Observed, String> {
-        let response = http::exchange(self.address(listener), request)
+        let exchange = if request.http2 {
+            http2::exchange
+        } else {
+            http::exchange
+        };
+        let response = exchange(self.address(listener), request)
             .map_err(|error| format!("no answer: {error}"))?;
+        let mut body = super::from_bytes(&response.body);
+        if let Some(message) = response.header("grpc-message") {
+            if !body.is_empty() {
+                return Err(format!("a gRPC answer with a body: {body:?}"));
+            }
+            body = message.to_owned();
+        }
         Ok(Observed {
             status: response.status(),
             upstream: echoed(&response),
-            body: super::from_bytes(&response.body),
+            body,
             headers: response.headers,
             ..Observed::default()
         })

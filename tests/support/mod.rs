@@ -13,6 +13,8 @@ pub mod expand;
 pub mod host;
 #[cfg(not(target_family = "wasm"))]
 pub mod http;
+#[cfg(not(target_family = "wasm"))]
+pub mod http2;
 pub mod mint;
 pub mod not_yet;
 #[cfg(not(target_family = "wasm"))]
