@@ -31,8 +31,7 @@ pub enum Change {
     Remove(String),
     /// One line with this name, instead of all that are there.
     Set(String, Vec<u8>),
-    /// None: the line that belongs here is longer than those behind us take, which is worth a word
-    /// in the log.
+    /// No line, where one belongs that those behind us couldn't read: worth a word in the log.
     Withhold(String),
 }
 

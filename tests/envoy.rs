@@ -3,6 +3,9 @@
 
 mod support;
 
+#[path = "envoy/metadata.rs"]
+mod metadata;
+
 use std::collections::BTreeMap;
 
 use serde_json::json;

@@ -13,15 +13,28 @@ use crate::outcome::Change;
 
 /// From this length on, `header_to_metadata` drops a value.
 const TOO_LONG: usize = 8 * 1024;
+/// How many objects and lists may lie in one another: protobuf reads 100 messages deep, and an
+/// object takes three.
+const DEEPEST: usize = 32;
 
 /// The header with the claims, a serialised `google.protobuf.Value` in base64.
 pub(super) fn change(header: &str, identity: &Identity<'_>) -> Change {
-    let claims = normalised(identity.token.claims(), &identity.rule.space_delimited);
-    let value = STANDARD.encode(claims.encode_to_vec());
-    match value.len() < TOO_LONG {
+    let claims = identity.token.claims();
+    let message = normalised(claims, &identity.rule.space_delimited);
+    let value = STANDARD.encode(message.encode_to_vec());
+    match value.len() < TOO_LONG && 1 + deepest(claims.values()) <= DEEPEST {
         true => Change::Set(header.to_owned(), value.into_bytes()),
         false => Change::Withhold(header.to_owned()),
     }
+}
+
+fn deepest<'v>(values: impl Iterator<Item = &'v Value>) -> usize {
+    let depth = |value: &'v Value| match value {
+        Value::Array(items) => 1 + deepest(items.iter()),
+        Value::Object(members) => 1 + deepest(members.values()),
+        _ => 0,
+    };
+    values.map(depth).max().unwrap_or_default()
 }
 
 /// As Envoy's `normalize_payload_in_metadata`: a claim with words in it becomes a list of them; one

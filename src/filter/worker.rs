@@ -266,7 +266,7 @@ impl Worker {
             Change::Set(name, value) => host::set_request_header(name, value),
             Change::Withhold(name) => {
                 self.log(log::Level::Warn, || {
-                    format!("the claims of a token are too long for `{name}`, which isn't written")
+                    format!("claims that are too long or too deep were not written to `{name}`")
                 });
                 Ok(())
             }

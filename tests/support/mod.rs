@@ -19,6 +19,7 @@ pub mod mint;
 pub mod not_yet;
 #[cfg(not(target_family = "wasm"))]
 pub mod oracle;
+pub mod routing;
 pub mod scenarios;
 #[cfg(not(target_family = "wasm"))]
 pub mod server;

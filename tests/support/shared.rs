@@ -11,6 +11,7 @@ use super::{mint, project, read_json};
 /// How many cases are missing where the files are.
 const ISTIO_CASES: usize = 248;
 const PROBES: usize = 187;
+const CLAIM_ROUTES: usize = 19;
 
 /// The suites that are there, and how many cases are missing.
 pub fn suites() -> (Vec<Suite>, usize) {
@@ -27,7 +28,7 @@ pub fn suites() -> (Vec<Suite>, usize) {
         let suite = if file.get("probes").is_some() {
             probes(&file)
         } else {
-            istio(&file)
+            istio(&file, "cases")
         };
         assert_eq!(suite.cases.len(), count, "cases of {path}");
         suites.push(suite);
@@ -35,7 +36,31 @@ pub fn suites() -> (Vec<Suite>, usize) {
     (suites, missing)
 }
 
-fn istio(file: &Value) -> Suite {
+/// Istio's table of claim-based routes: the cases, and the rows that say what their routes match.
+/// Where it isn't here, how many are missing.
+pub fn claim_routing() -> Result<(Suite, Vec<Value>), usize> {
+    let path = "../shared/cases/istio.json";
+    if !project(path).exists() {
+        return Err(CLAIM_ROUTES);
+    }
+    let file = read_json(path);
+    let rows: Vec<Value> = list(&file["claim_routing"]).cloned().collect();
+    assert_eq!(rows.len(), CLAIM_ROUTES, "routes of {path}");
+    Ok((istio(&file, "claim_routing"), rows))
+}
+
+/// Names in a route's match, and which claims they address.
+pub fn routing_claim_names() -> Vec<Value> {
+    let path = "../shared/cases/istio.json";
+    if !project(path).exists() {
+        return Vec::new();
+    }
+    list(&read_json(path)["routing_claim_names"])
+        .cloned()
+        .collect()
+}
+
+fn istio(file: &Value, table: &str) -> Suite {
     let mut suite = Suite::new("istio");
     for (name, token) in entries(&file["tokens"]) {
         suite.add_token(name, json!({ "literal": token["jwt"] }));
@@ -62,7 +87,7 @@ fn istio(file: &Value) -> Suite {
         }
         suite.add_server(uri, &served);
     }
-    for case in list(&file["cases"]) {
+    for case in list(&file[table]) {
         let case = istio_case(&mut suite, file, &minted_for, case);
         suite.cases.push(case);
     }
