@@ -1,9 +1,10 @@
-"""Runs envoy/envoy.yaml in a real Envoy and asks it what Istio's documentation asks of such policies.
+"""Runs envoy/envoy.yaml and envoy/claim-routing.yaml in real Envoys and asks what Istio's documentation asks of such policies.
 
 Prints a table of request, expected and got, and fails where they differ. With --keep, leaves it running until Ctrl-C.
 """
 
 import argparse
+import base64
 import contextlib
 import json
 import sys
@@ -19,11 +20,13 @@ sys.path.insert(0, str(ROOT / "envoy"))
 from idp import Keys  # noqa: E402
 
 FOO, BAR = "example.com", "another-host.com"
+# {"groups": "beta"} as the plugin hands it over: a google.protobuf.Value in base64.
+CLAIMS = base64.b64encode(b"\x2a\x12\x0a\x10\x0a\x06groups\x12\x06\x1a\x04beta").decode()
 
 
-def bootstrap(addresses: dict[str, int]) -> dict:
-    """envoy/envoy.yaml with every listener on a free port of this machine, and each named host on the port given for it."""
-    config = yaml.safe_load((ROOT / "envoy/envoy.yaml").read_text())
+def bootstrap(name: str, addresses: dict[str, int]) -> dict:
+    """A file of envoy/ with every listener on a free port of this machine, and each named host on the port given for it."""
+    config = yaml.safe_load((ROOT / "envoy" / name).read_text())
 
     def place(node):
         if isinstance(node, list):
@@ -60,7 +63,8 @@ class Table:
         self.line(what, expected, paint(mark, "31" if failed else "32"))
 
     def ask(self, what: str, status: int, text: str = "", *, listener="guarded", host=FOO, path="/", token=None, headers=None):
-        """One request; `text` is the body of a refusal, or what the upstream has to have seen."""
+        """One request; `text` is the body of a refusal, the cluster that routes on claims chose, or what the upstream
+        has to have seen."""
         headers = dict(headers or {})
         if token:
             headers["authorization"] = f"Bearer {token}"
@@ -68,7 +72,7 @@ class Table:
         if answer.status != 200:
             got = answer.body
         else:
-            got = seen(answer.body) if text else ""
+            got = answer.headers.get("x-cluster") or (seen(answer.body) if text else "")
         self.row(what, f"{status} {text}".strip(), f"{answer.status} {got}".strip())
 
 
@@ -115,6 +119,12 @@ def story(table: Table, keys: Keys) -> None:
     ask("/admin, groups [dev]", 403, "RBAC: access denied", path="/admin", token=grouped(keys, "dev"))
     ask("/admin, no groups", 403, "RBAC: access denied", path="/admin", token=good)
     ask("/admin, groups [dev, admin]", 200, path="/admin", token=grouped(keys, "dev", "admin"))
+    beta = grouped(keys, "dev", "beta")
+    ask("route on @request.auth.claims.groups: no token", 200, "stable", listener="routed")
+    ask("route on @request.auth.claims.groups: [dev]", 200, "stable", listener="routed", token=grouped(keys, "dev"))
+    ask("route on @request.auth.claims.groups: [dev, beta]", 200, "beta", listener="routed", token=beta)
+    ask("route on @request.auth.claims.groups: bad signature", 401, "Jwt verification fails", listener="routed", token=forged)
+    ask("x-jwt-claims: {groups: beta} sent without a token", 200, "stable", listener="routed", headers={"x-jwt-claims": CLAIMS})
     short_life(table, keys)
 
 
@@ -180,9 +190,14 @@ def main() -> int:
         keys = Keys(folder / "keys.json")
         idp = stack.enter_context(server([ROOT / "envoy/idp.py", "--keys", keys.path, "serve", "--listen", "127.0.0.1:0"]))
         upstream = stack.enter_context(server([ROOT / "envoy/upstream.py", "127.0.0.1:0"]))
-        envoy = stack.enter_context(running_envoy(bootstrap({"idp": idp, "upstream": upstream}), folder))
+        ports = {}
+        for name in ("claim-routing.yaml", "envoy.yaml"):
+            own = folder / name
+            own.mkdir()
+            envoy = stack.enter_context(running_envoy(bootstrap(name, {"idp": idp, "upstream": upstream}), own))
+            ports |= envoy.ports
 
-        table = Table(envoy.ports)
+        table = Table(ports)
         story(table, keys)
         if table.failures:
             raise Failed(f"{table.failures} of {table.rows} were not as expected.")
