@@ -1,11 +1,13 @@
 //! The claims of a verified token for those behind us. A Wasm filter can't write dynamic metadata
 //! (envoyproxy/envoy#15148); Envoy's `header_to_metadata` makes it of a header.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message as _;
+use prost_types::Value as ProtoValue;
 use prost_types::value::Kind;
-use prost_types::{ListValue, Struct, Value as ProtoValue};
 use serde_json::{Map, Value};
 
 use super::Identity;
@@ -45,39 +47,28 @@ fn normalised(claims: &Map<String, Value>, space_delimited: &[String]) -> ProtoV
         let words = text.unwrap_or_default().split(' ');
         let words: Vec<ProtoValue> = words
             .filter(|word| !word.is_empty())
-            .map(|word| message(Kind::StringValue(word.to_owned())))
+            .map(ProtoValue::from)
             .collect();
         match words.is_empty() {
             true => (name.clone(), proto(claim)),
-            false => (name.clone(), list(words)),
+            false => (name.clone(), words.into()),
         }
     };
-    message(Kind::StructValue(Struct {
-        fields: claims.iter().map(claim).collect(),
-    }))
+    claims.iter().map(claim).collect::<BTreeMap<_, _>>().into()
 }
 
 fn proto(value: &Value) -> ProtoValue {
     match value {
-        Value::Null => message(Kind::NullValue(0)),
-        Value::Bool(flag) => message(Kind::BoolValue(*flag)),
-        // Strict JSON has no number that isn't one of these.
-        Value::Number(number) => message(Kind::NumberValue(number.as_f64().unwrap_or_default())),
-        Value::String(text) => message(Kind::StringValue(text.clone())),
-        Value::Array(items) => list(items.iter().map(proto).collect()),
-        Value::Object(members) => message(Kind::StructValue(Struct {
-            fields: members
-                .iter()
-                .map(|(name, member)| (name.clone(), proto(member)))
-                .collect(),
-        })),
+        Value::Null => Kind::NullValue(0).into(),
+        Value::Bool(flag) => (*flag).into(),
+        // Strict JSON has no number that isn't a double.
+        Value::Number(number) => number.as_f64().unwrap_or_default().into(),
+        Value::String(text) => text.as_str().into(),
+        Value::Array(items) => items.iter().map(proto).collect::<Vec<_>>().into(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, member)| (name.clone(), proto(member)))
+            .collect::<BTreeMap<_, _>>()
+            .into(),
     }
-}
-
-fn list(values: Vec<ProtoValue>) -> ProtoValue {
-    message(Kind::ListValue(ListValue { values }))
-}
-
-fn message(kind: Kind) -> ProtoValue {
-    ProtoValue { kind: Some(kind) }
 }

@@ -3,14 +3,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::attacks;
 use super::case::{Case, Suite, text};
 use super::vectors::{KEYS, answer, entries, file, guard, list};
+use super::{attacks, routing};
 
 /// Settings of a provider, or of a vector, that have no counterpart, and what they are about.
-const NO_COUNTERPART: [(&str, &str); 7] = [
+const NO_COUNTERPART: [(&str, &str); 8] = [
     ("allow_failed", "allow_missing_or_failed"),
-    ("expected_metadata", "dynamic metadata"),
+    ("failed_status_in_metadata", "metadata other than claims"),
+    ("header_in_metadata", "metadata other than claims"),
     ("jwt_cache_config", "token cache"),
     ("max_lifetime", "limits of lifetime"),
     ("require_expiration", "limits of lifetime"),
@@ -42,6 +43,10 @@ pub fn authenticator(name: &str, vectors: &Value) -> Suite {
                 expect = json!({ "status": 200 });
             }
             expect["upstream_headers"] = headers.clone();
+        }
+        if let Some(claims) = vector["expected_metadata"].get("my_payload") {
+            config["dynamicMetadata"] = json!({ "header": routing::CLAIMS });
+            expect["upstream_headers"][routing::CLAIMS] = routing::encoded(claims).into();
         }
         suite.add_config(id, config);
         let mut case = Case::new(id, id, request(vector), expect);
@@ -140,6 +145,11 @@ fn rule(provider: &Map<String, Value>, uri: &str) -> Map<String, Value> {
     // Envoy's own concern: nothing of it shows in what becomes of a request.
     rule.remove("clear_route_cache");
     rule.remove("remote_jwks");
+    rule.remove("payload_in_metadata");
+    if let Some(normalised) = rule.remove("normalize_payload_in_metadata") {
+        let claims = normalised["space_delimited_claims"].clone();
+        rule.insert("spaceDelimitedClaims".to_owned(), claims);
+    }
     rule.insert("jwksUri".to_owned(), uri.into());
     if let Some(forward) = rule.remove("forward") {
         rule.insert("forwardOriginalToken".to_owned(), forward);

@@ -1,6 +1,12 @@
 //! Routes on claims, as Istio makes them of a VirtualService, and the native filters that put the
 //! claims where those routes look for them.
 
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use prost::Message as _;
+use prost_types::value::Kind;
 use serde_json::{Value, json};
 
 use super::case::text;
@@ -21,6 +27,26 @@ pub fn claim(name: &str) -> Option<(&'static str, Vec<&str>)> {
         None => (("Square", "]["), rest.strip_prefix('[')?.strip_suffix(']')?),
     };
     (!names.is_empty()).then(|| (separator.0, names.split(separator.1).collect()))
+}
+
+/// Claims as their header has them: a serialised `google.protobuf.Value` in base64.
+pub fn encoded(claims: &Value) -> String {
+    BASE64_STANDARD.encode(proto(claims).encode_to_vec())
+}
+
+fn proto(value: &Value) -> prost_types::Value {
+    let members = value.as_object().into_iter().flatten();
+    match value {
+        Value::Null => Kind::NullValue(0).into(),
+        Value::Bool(flag) => (*flag).into(),
+        Value::Number(number) => number.as_f64().expect("a double").into(),
+        Value::String(text) => text.clone().into(),
+        Value::Array(items) => items.iter().map(proto).collect::<Vec<_>>().into(),
+        Value::Object(_) => members
+            .map(|(name, member)| (name.clone(), proto(member)))
+            .collect::<BTreeMap<_, _>>()
+            .into(),
+    }
 }
 
 /// The route of a row: to the upstream, where all of `match_headers` and none of
