@@ -744,6 +744,60 @@ fn selectors_and_references() {
 }
 
 #[test]
+fn what_those_behind_us_get() {
+    for (name, value, expected) in [
+        (
+            "filterState",
+            json!(["decision", "reason", "policy", "principal", "dryRun"]),
+            None,
+        ),
+        (
+            "filterState",
+            json!(["reason", "dry_run"]),
+            Some(
+                "filterState[1]: nothing that can be told: write `decision`, `reason`, `policy`, \
+                 `principal` or `dryRun`",
+            ),
+        ),
+        (
+            "filterState",
+            json!("reason"),
+            Some("filterState: expected a list, found a string: put it in brackets"),
+        ),
+        ("dynamicMetadata", json!({"header": "X-Claims"}), None),
+        (
+            "dynamicMetadata",
+            json!({}),
+            Some("dynamicMetadata: `header` is missing"),
+        ),
+        (
+            "dynamicMetadata",
+            json!({"header": "host"}),
+            Some(
+                "dynamicMetadata.header: `host` steers the proxy itself and can't be written from \
+                 a token: choose another header",
+            ),
+        ),
+        (
+            "dynamicMetadata",
+            json!({"header": ":path"}),
+            Some("dynamicMetadata.header: not a header name: write letters, digits, `-` and `_`"),
+        ),
+        (
+            "dynamicMetadata",
+            json!({"header": "X-Sub"}),
+            Some("dynamicMetadata.header: a JWT rule writes `x-sub`, too: choose another header"),
+        ),
+    ] {
+        let outputs = json!([{"header": "x-sub", "claim": "sub"}]);
+        let mut configuration = rule(&json!({"outputClaimToHeaders": outputs}));
+        configuration[name] = value;
+        let expected: Vec<&str> = expected.into_iter().collect();
+        assert_eq!(mistakes(&configuration), expected, "{configuration}");
+    }
+}
+
+#[test]
 fn how_key_sets_are_fetched() {
     for (jwks, expected) in [
         (json!({}), None),
