@@ -42,10 +42,13 @@ impl Shared {
         now: u64,
     ) -> Option<Fetch> {
         let (record, bodies) = self.names.get(id.0)?;
+        let was_busy = keys.is_busy(id, now);
         let version = match host::shared_data(record) {
             Ok((record, version)) => {
                 let bodies = || Some(host::shared_data(bodies).ok()?.0);
-                if keys.adopt(id, &record, bodies, now) {
+                let has_new_keys = keys.adopt(id, &record, bodies, now);
+                // Whoever waited for that fetch is answered by how it ended.
+                if has_new_keys || was_busy && !keys.is_busy(id, now) {
                     return None;
                 }
                 version
