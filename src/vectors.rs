@@ -53,6 +53,20 @@ pub(crate) fn load(files: &[(&str, usize)], tally: &mut Tally) -> Vec<Value> {
         .collect()
 }
 
+/// A table of Istio's, which has that many rows at least.
+pub(crate) fn table(name: &str, rows: usize, tally: &mut Tally) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/cases/istio.json");
+    if !path.exists() {
+        tally.missing(rows);
+        return Vec::new();
+    }
+    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let tables: Value = serde_json::from_slice(&text).expect("JSON");
+    let table: Vec<Value> = list(&tables[name]).cloned().collect();
+    assert!(table.len() >= rows, "rows of {name} are missing");
+    table
+}
+
 fn vectors(file: &str, document: &Value) -> Vec<Value> {
     let name = file.rsplit('/').next().unwrap_or(file);
     let groups = ["groups", "testGroups"].map(|name| list(&document[name]));

@@ -1,4 +1,12 @@
-//! Wrong configurations: each is refused whole, with every mistake, its path, and what to write.
+//! Wrong configurations: each is refused whole, with every mistake, its path, and what to write. And what must load.
+#![cfg(not(target_family = "wasm"))]
+
+mod support;
+
+#[path = "configuration/istio.rs"]
+mod istio;
+#[path = "configuration/pages.rs"]
+mod pages;
 
 use portcullis::{Node, Policy};
 use serde_json::{Value, json};

@@ -57,6 +57,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::vectors::{Tally, list, table, text};
 
     #[test]
     fn brackets() {
@@ -99,5 +100,17 @@ mod tests {
         }
         assert_eq!(ClaimPath::dotted(""), None);
         assert_eq!(ClaimPath::dotted("a..b"), None);
+    }
+
+    #[test]
+    fn names_in_brackets_as_istio_reads_them() {
+        let mut tally = Tally::default();
+        for row in table("claim_key_brackets", 5, &mut tally) {
+            let expected = list(&row["want"]).map(|name| text(name).to_owned());
+            let expected = (row["error"] == false).then(|| ClaimPath(expected.collect()));
+            let input = text(&row["input"]);
+            tally.check(input, expected, ClaimPath::bracketed(input));
+        }
+        tally.finish("Istio, claims in brackets");
     }
 }
