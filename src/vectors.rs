@@ -1,6 +1,8 @@
 //! Conformance vectors of other projects: read where they lie, beside this one, and counted. A clone
 //! elsewhere does without.
 
+#[path = "../tests/support/choices.rs"]
+mod choices;
 #[path = "../tests/support/tally.rs"]
 mod tally;
 
@@ -8,6 +10,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+pub(crate) use self::choices::is_taken;
 pub(crate) use self::tally::Tally;
 
 use crate::jwks::Algorithm;

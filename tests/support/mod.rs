@@ -5,6 +5,7 @@
 pub mod attacks;
 pub mod case;
 pub mod check;
+pub mod choices;
 #[cfg(not(target_family = "wasm"))]
 pub mod envoy;
 pub mod envoy_vectors;
