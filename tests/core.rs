@@ -56,6 +56,31 @@ fn conformance_vectors() {
     tally.finish("core, conformance vectors");
 }
 
+/// What the cases can't see: whether a request waits.
+#[test]
+fn only_keys_that_change_something_are_waited_for() {
+    let suite = Suite::load("tests/cases/several.json");
+    for (id, waits) in [
+        ("the loser's keys are fetched", true),
+        ("the loser does not forward", false),
+        ("one place, the second's keys are fetched", false),
+        ("all: fetched", true),
+        ("all: can't be had, and not needed", false),
+    ] {
+        let case = suite.case(id);
+        let policy = load(&suite.config(case)).expect("a good configuration");
+        let play = suite.play(case, &case.expect);
+        let known = Known {
+            keys: &KeyStore::new(&policy, 0),
+            waited: &[],
+            now: play.now,
+        };
+        let request = portcullis::Request::new(play.request.pairs());
+        let outcome = evaluate(&policy, known, &request);
+        assert_eq!(matches!(outcome, Outcome::Await(_)), waits, "{id}");
+    }
+}
+
 fn run(suite: &Suite, tally: &mut Tally) {
     let mut policies: BTreeMap<&str, Result<Policy, String>> = BTreeMap::new();
     for case in &suite.cases {

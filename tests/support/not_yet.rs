@@ -9,7 +9,6 @@ pub fn not_yet(config: &Value) -> Option<&'static str> {
         .into_iter()
         .flatten()
         .find_map(resource)
-        .or_else(|| jwt_rules(&config["jwtRules"]))
         .or_else(|| member(&config["authorizationPolicies"]))
 }
 
@@ -18,19 +17,10 @@ fn resource(resource: &Value) -> Option<&'static str> {
     match resource["kind"].as_str()? {
         "PeerAuthentication" => Some("PeerAuthentication"),
         "Policy" | "MeshPolicy" => Some("v1alpha1 Policy"),
-        "RequestAuthentication" => jwt_rules(&spec["jwtRules"]),
+        "RequestAuthentication" => None,
         _ if !resource["metadata"]["annotations"]["istio.io/dry-run"].is_null() => Some("dry run"),
         _ => member(spec),
     }
-}
-
-fn jwt_rules(rules: &Value) -> Option<&'static str> {
-    let has_keys = |rule: &Value| {
-        ["jwks", "jwksUri"]
-            .iter()
-            .any(|name| rule.get(name).is_some())
-    };
-    (!rules.as_array()?.iter().all(has_keys)).then_some("OpenID discovery")
 }
 
 /// Looks at every member of a policy, however deep.

@@ -157,6 +157,9 @@ fn jwt_authn(mut rules: Vec<&Value>, defaults: &Value) -> Result<Value, String> 
 }
 
 fn provider(rule: &Value, defaults: &Value) -> Result<Value, String> {
+    if rule.get("jwks").or(rule.get("jwksUri")).is_none() {
+        return Err("native filters discover no keys".to_owned());
+    }
     let mut spaced = strings(rule.get("spaceDelimitedClaims"));
     spaced.extend(["permission", "scope"].map(str::to_owned));
     let mut provider = json!({
