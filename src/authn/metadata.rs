@@ -15,8 +15,8 @@ use crate::outcome::Change;
 
 /// From this length on, `header_to_metadata` drops a value.
 const TOO_LONG: usize = 8 * 1024;
-/// How many objects and lists may lie in one another: protobuf reads 100 messages deep, and an
-/// object takes three.
+/// How many objects and lists may lie in one another, the claims themselves among them: protobuf
+/// reads 100 messages deep, and an object takes three.
 const DEEPEST: usize = 32;
 
 /// The header with the claims, a serialised `google.protobuf.Value` in base64.
@@ -24,7 +24,7 @@ pub(super) fn change(header: &str, identity: &Identity<'_>) -> Change {
     let claims = identity.token.claims();
     let message = normalised(claims, &identity.rule.space_delimited);
     let value = STANDARD.encode(message.encode_to_vec());
-    match value.len() < TOO_LONG && 1 + deepest(claims.values()) <= DEEPEST {
+    match value.len() < TOO_LONG && deepest(claims.values()) < DEEPEST {
         true => Change::Set(header.to_owned(), value.into_bytes()),
         false => Change::Withhold(header.to_owned()),
     }
