@@ -1,4 +1,4 @@
-//! Key sets (RFC 7517): what is in them, where they come from, and when they are fetched.
+//! Key sets (RFC 7517, or keys in PEM): what is in them, where they come from, and when they are fetched.
 
 mod answer;
 mod key;
@@ -9,10 +9,13 @@ mod uri;
 #[cfg(test)]
 mod vectors;
 
+use std::fmt::Display;
+
 use serde_json::Value;
 
 pub(crate) use self::answer::MAX_BODY;
 pub use self::answer::{Answer, FetchError};
+use self::key::Unusable;
 pub(crate) use self::key::{Algorithm, Key};
 pub use self::source::Fetch;
 pub(crate) use self::source::{ClusterMap, Fetching, KeySetSource, Origin};
@@ -24,6 +27,8 @@ use crate::json;
 /// How many keys a set may have: a token without a key ID is tried with every one that fits.
 const MAX_KEYS: usize = 100;
 
+const NO_KEY_SET: &str = "no key set: write {\"keys\": [...]}, or PEM";
+
 /// The public keys of an issuer that this filter can use.
 #[derive(Debug)]
 pub(crate) struct KeySet {
@@ -33,7 +38,7 @@ pub(crate) struct KeySet {
 }
 
 impl KeySet {
-    /// Reads a JWK set of the configuration.
+    /// Reads a key set of the configuration: a JWK set, PEM blocks, or PEM blocks by key ID.
     ///
     /// Keys that can't be used are left out: providers publish keys for other purposes and of
     /// types yet to come (RFC 7517 section 5). So are shared secrets beside public keys, since
@@ -52,7 +57,7 @@ impl KeySet {
         }
     }
 
-    /// Reads a JWK set that was fetched, which may hold no usable key. What anybody can fetch is no
+    /// Reads a key set that was fetched, which may hold no usable key. What anybody can fetch is no
     /// shared secret.
     ///
     /// # Errors
@@ -75,31 +80,47 @@ impl KeySet {
     }
 
     fn read(bytes: &[u8]) -> Result<Self, String> {
-        let document = json::parse(bytes).map_err(|error| format!("not JSON: {error}"))?;
-        let Some(Value::Array(list)) = document.get("keys") else {
-            return Err("no key set: write {\"keys\": [...]}".to_owned());
-        };
-        if list.len() > MAX_KEYS {
-            return Err(format!("more than {MAX_KEYS} keys"));
+        let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8")?;
+        if key::holds_private_key(text) {
+            return Err("it holds a private key: write the public one only".to_owned());
         }
-        let mut keys = Vec::new();
-        let mut warnings = Vec::new();
-        for (index, jwk) in list.iter().enumerate() {
-            match Key::parse(jwk) {
-                Ok(key) => {
-                    if has_private_part(jwk) {
-                        warnings.push(format!(
-                            "key {index} holds private key material; only the public part is used"
-                        ));
-                    }
-                    keys.push(key);
+        let mut set = Self {
+            keys: Vec::new(),
+            warnings: Vec::new(),
+        };
+        if key::is_pem(text) {
+            for (index, block) in bounded(key::pem_blocks(text))?.into_iter().enumerate() {
+                set.add(index, Key::from_pem(block, None));
+            }
+            return Ok(set);
+        }
+        let document = json::parse(bytes).map_err(|error| format!("not JSON: {error}"))?;
+        if let Some(Value::Array(list)) = document.get("keys") {
+            for (index, jwk) in bounded(list.iter())?.into_iter().enumerate() {
+                let key = Key::parse(jwk);
+                if key.is_ok() && has_private_part(jwk) {
+                    set.warnings.push(format!(
+                        "key {index} holds private key material; only the public part is used"
+                    ));
                 }
-                Err(unusable) => {
-                    warnings.push(format!("key {index} is left out: {}", unusable.0));
-                }
+                set.add(index, key);
+            }
+            return Ok(set);
+        }
+        let by_id = pem_by_id(&document).ok_or(NO_KEY_SET)?;
+        for (id, block) in bounded(by_id.into_iter())? {
+            set.add(format_args!("{id:?}"), Key::from_pem(block, Some(id)));
+        }
+        Ok(set)
+    }
+
+    fn add(&mut self, name: impl Display, key: Result<Key, Unusable>) {
+        match key {
+            Ok(key) => self.keys.push(key),
+            Err(Unusable(why)) => {
+                self.warnings.push(format!("key {name} is left out: {why}"));
             }
         }
-        Ok(Self { keys, warnings })
     }
 
     fn without_secrets(mut self, why: &str) -> Self {
@@ -135,9 +156,28 @@ impl KeySet {
     }
 }
 
-/// RFC 7518 sections 6.2.2 and 6.3.2, RFC 8037 section 2: `d` in every type but `oct`.
+fn bounded<T>(keys: impl Iterator<Item = T>) -> Result<Vec<T>, String> {
+    let keys: Vec<T> = keys.take(MAX_KEYS + 1).collect();
+    match keys.len() {
+        0..=MAX_KEYS => Ok(keys),
+        _ => Err(format!("more than {MAX_KEYS} keys")),
+    }
+}
+
+/// The form in which Google publishes its certificates: PEM blocks by key ID.
+fn pem_by_id(document: &Value) -> Option<Vec<(&str, &str)>> {
+    let members = document.as_object().filter(|members| !members.is_empty())?;
+    let blocks = members.iter().map(|(id, block)| {
+        let block = block.as_str().filter(|text| key::is_pem(text))?;
+        Some((id.as_str(), block))
+    });
+    blocks.collect()
+}
+
+/// `d` in RFC 7518 sections 6.2.2 and 6.3.2 and RFC 8037 section 2, `priv` in
+/// RFC 9964; in `oct` keys all is private.
 fn has_private_part(jwk: &Value) -> bool {
-    jwk.get("d").is_some()
+    jwk.get("d").is_some() || jwk.get("priv").is_some()
 }
 
 #[cfg(test)]
@@ -180,8 +220,10 @@ mod tests {
                 &format!(r#"{{"keys":[{}1]}}"#, "1,".repeat(100)),
                 "more than 100 keys",
             ),
-            (r#"[]"#, "no key set: write {\"keys\": [...]}"),
-            (r#"{"keys":{}}"#, "no key set: write {\"keys\": [...]}"),
+            (r#"[]"#, NO_KEY_SET),
+            (r#"{}"#, NO_KEY_SET),
+            (r#"{"keys":{}}"#, NO_KEY_SET),
+            (r#"{"a":"b"}"#, NO_KEY_SET),
             ("<html>", "not JSON: expected value at line 1 column 1"),
         ] {
             assert_eq!(parse(text).unwrap_err(), error);
@@ -219,6 +261,62 @@ mod tests {
         );
         let shown = format!("{:?}", parse(&alone).unwrap());
         assert!(shown.contains("Secret(Secret)"), "{shown}");
+    }
+
+    const PEM: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
+
+    #[test]
+    fn pem_blocks_are_keys_without_id() {
+        let unusable = PEM.replace("MCow", "MCox");
+        let set = parse(&format!("\n{PEM}\n{unusable}{PEM}")).unwrap();
+        assert_eq!(set.keys.len(), 2);
+        assert_eq!(
+            set.warnings(),
+            ["key 1 is left out: its public key can't be read"]
+        );
+        assert_eq!(set.candidates(Some("a"), Algorithm::EdDsa).count(), 2);
+        assert_eq!(set.candidates(None, Algorithm::Es256).count(), 0);
+        assert_eq!(parse(&PEM.repeat(101)).unwrap_err(), "more than 100 keys");
+        assert_eq!(
+            parse(&format!("my key:\n{PEM}")).unwrap_err(),
+            "not JSON: expected value at line 1 column 1"
+        );
+    }
+
+    #[test]
+    fn pem_blocks_by_key_id() {
+        let document = serde_json::json!({"a": PEM, "b": PEM, "c": format!("{PEM}{PEM}"), "": PEM});
+        let set = parse(&document.to_string()).unwrap();
+        assert_eq!(
+            set.candidates(Some("a"), Algorithm::EdDsa).count(),
+            2,
+            "and the one without"
+        );
+        assert_eq!(set.candidates(None, Algorithm::EdDsa).count(), 3);
+        assert_eq!(
+            set.warnings(),
+            ["key \"c\" is left out: it is not one PEM block"]
+        );
+        let mixed = serde_json::json!({"a": PEM, "b": 1});
+        assert_eq!(parse(&mixed.to_string()).unwrap_err(), NO_KEY_SET);
+    }
+
+    #[test]
+    fn private_keys_in_pem_are_refused_whatever_they_stand_in() {
+        let private = PEM.replace("PUBLIC", "PRIVATE");
+        for text in [
+            private.clone(),
+            format!("{PEM}{private}"),
+            PEM.replace("PUBLIC", "ENCRYPTED PRIVATE"),
+            serde_json::json!({"a": PEM, "b": private}).to_string(),
+            serde_json::json!({"type": "service_account", "private_key": private}).to_string(),
+        ] {
+            assert_eq!(
+                parse(&text).unwrap_err(),
+                "it holds a private key: write the public one only"
+            );
+        }
     }
 
     #[test]

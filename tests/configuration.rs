@@ -145,7 +145,7 @@ fn jwt_rules() {
         ),
         (
             json!({"jwks": "{\"keys\":{}}"}),
-            Some("jwtRules[0].jwks: no key set: write {\"keys\": [...]}"),
+            Some("jwtRules[0].jwks: no key set: write {\"keys\": [...]}, or PEM"),
         ),
         (
             json!({"jwks": {"keys": [{"kty": "oct", "k": "AA"}]}}),

@@ -5,7 +5,7 @@
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use jwt_simple::algorithms::{
     ECDSAP256KeyPairLike as _, ECDSAP256kKeyPairLike as _, ECDSAP384KeyPairLike as _,
-    EdDSAKeyPairLike as _, RSAKeyPairLike as _,
+    EdDSAKeyPairLike as _, MLDSAKeyPairLike as _, RSAKeyPairLike as _,
 };
 use jwt_simple::prelude::*;
 use portcullis::{KeyStore, Known, Node, Outcome, Policy, Reason, Request, evaluate};
@@ -121,6 +121,9 @@ interoperates! {
     es256: ES256KeyPair, ES256KeyPair::generate;
     es256k: ES256kKeyPair, ES256kKeyPair::generate;
     es384: ES384KeyPair, ES384KeyPair::generate;
+    ml_dsa_44: MLDSA44KeyPair, MLDSA44KeyPair::generate;
+    ml_dsa_65: MLDSA65KeyPair, MLDSA65KeyPair::generate;
+    ml_dsa_87: MLDSA87KeyPair, MLDSA87KeyPair::generate;
     ps256: PS256KeyPair, || PS256KeyPair::generate(RSA_BITS).unwrap();
     ps384: PS384KeyPair, || PS384KeyPair::generate(RSA_BITS).unwrap();
     ps512: PS512KeyPair, || PS512KeyPair::generate(RSA_BITS).unwrap();

@@ -20,7 +20,8 @@ record! {
         /// Where the issuer's key set is fetched. Default, where `jwks` isn't written either: what the
         /// issuer's OpenID metadata say, or the provider of an issuer that is an email address.
         jwks_uri: Option<KeySetUri>,
-        /// The issuer's key set itself: a JWK set as a string; in the short form also as an object.
+        /// The issuer's key set itself, as a string: a JWK set, PEM blocks, or PEM blocks by key ID;
+        /// in the short form also as an object.
         jwks: Option<InlineKeySet>,
         /// Headers in which a token may stand. Where none of `fromHeaders`, `fromParams` and
         /// `fromCookies` is written, tokens are read from `Authorization: Bearer` and from the

@@ -1,60 +1,18 @@
 //! One key and what it may verify.
 
-use std::fmt;
-
+mod certificate;
+mod material;
+mod public;
 #[cfg(test)]
 mod wycheproof;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ed25519_dalek::VerifyingKey as Ed25519Key;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use k256::ecdsa::VerifyingKey as Secp256k1Key;
-use p256::ecdsa::VerifyingKey as P256Key;
-use p384::ecdsa::VerifyingKey as P384Key;
-use p384::ecdsa::signature::Verifier as _;
-use p521::ecdsa::VerifyingKey as P521Key;
-use rsa::{BoxedUint, Pkcs1v15Sign, Pss, RsaPublicKey};
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
-/// Smallest and largest RSA modulus, in bits: RFC 7518 section 3.3 and a bound on the work.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+pub(super) use self::certificate::{holds_private_key, is_pem, pem_blocks};
+use self::material::Material;
+use self::public::PublicKey;
 
-/// Octets of the hash, which is the length of the salt, too (RFC 7518 section 3.5).
-macro_rules! pss {
-    ($hash:ty, $key:expr, $message:expr, $signature:expr) => {
-        $key.verify(Pss::<$hash>::new(), &<$hash>::digest($message), $signature)
-            .is_ok()
-    };
-}
-
-macro_rules! pkcs1 {
-    ($hash:ty, $key:expr, $message:expr, $signature:expr) => {
-        $key.verify(
-            Pkcs1v15Sign::new::<$hash>(),
-            &<$hash>::digest($message),
-            $signature,
-        )
-        .is_ok()
-    };
-}
-
-macro_rules! hmac {
-    ($hash:ty, $secret:expr, $message:expr, $signature:expr) => {
-        Hmac::<$hash>::new_from_slice($secret)
-            .is_ok_and(|mac| mac.chain_update($message).verify_slice($signature).is_ok())
-    };
-}
-
-macro_rules! ecdsa {
-    ($curve:ident, $key:expr, $message:expr, $signature:expr) => {
-        $curve::ecdsa::Signature::from_slice($signature)
-            .is_ok_and(|signature| $key.verify($message, &signature).is_ok())
-    };
-}
-
-/// A signature algorithm of RFC 7518 section 3, RFC 8037 or RFC 8812.
+/// A signature algorithm of RFC 7518 section 3, RFC 8037, RFC 8812 or RFC 9964.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Algorithm {
     EdDsa,
@@ -65,6 +23,9 @@ pub(crate) enum Algorithm {
     Hs256,
     Hs384,
     Hs512,
+    MlDsa44,
+    MlDsa65,
+    MlDsa87,
     Ps256,
     Ps384,
     Ps512,
@@ -85,6 +46,9 @@ impl Algorithm {
             "HS256" => Self::Hs256,
             "HS384" => Self::Hs384,
             "HS512" => Self::Hs512,
+            "ML-DSA-44" => Self::MlDsa44,
+            "ML-DSA-65" => Self::MlDsa65,
+            "ML-DSA-87" => Self::MlDsa87,
             "PS256" => Self::Ps256,
             "PS384" => Self::Ps384,
             "PS512" => Self::Ps512,
@@ -108,26 +72,6 @@ pub(crate) struct Key {
     material: Material,
 }
 
-#[derive(Debug)]
-enum Material {
-    Ed25519(Ed25519Key),
-    P256(P256Key),
-    P384(Box<P384Key>),
-    P521(Box<P521Key>),
-    Rsa(Box<RsaPublicKey>),
-    Secp256k1(Secp256k1Key),
-    Secret(Secret),
-}
-
-/// A key that signs as well as it verifies. It is never shown.
-struct Secret(Vec<u8>);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Secret")
-    }
-}
-
 impl Key {
     /// Reads a JWK.
     ///
@@ -139,7 +83,10 @@ impl Key {
             return Err(Unusable("it is no object"));
         };
         for_signatures(jwk)?;
-        let material = Material::parse(jwk)?;
+        let material = match jwk.get("kty") {
+            Some(kty) if kty == "oct" => Material::secret(public::octets(jwk, "k")?)?,
+            _ => Material::public(&PublicKey::parse(jwk)?)?,
+        };
         let algorithm = match jwk.get("alg") {
             None => None,
             Some(Value::String(name)) => {
@@ -159,6 +106,19 @@ impl Key {
             id,
             algorithm,
             material,
+        })
+    }
+
+    /// Reads a PEM block: a certificate or a public key, which may verify all that its type can.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse`].
+    pub(super) fn from_pem(block: &str, id: Option<&str>) -> Result<Self, Unusable> {
+        Ok(Self {
+            id: id.filter(|id| !id.is_empty()).map(str::to_owned),
+            algorithm: None,
+            material: Material::public(&certificate::from_pem(block)?)?,
         })
     }
 
@@ -201,115 +161,4 @@ fn for_signatures(jwk: &Map<String, Value>) -> Result<(), Unusable> {
             "its [use] or [key_ops] is not to verify signatures",
         ))
     }
-}
-
-impl Material {
-    fn parse(jwk: &Map<String, Value>) -> Result<Self, Unusable> {
-        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-        match (text("kty"), text("crv")) {
-            (Some("RSA"), _) => {
-                let modulus = number(jwk, "n")?;
-                let exponent = number(jwk, "e")?;
-                RsaPublicKey::new_with_size_limits(modulus, exponent, RSA_BITS)
-                    .map(|key| Self::Rsa(Box::new(key)))
-                    .map_err(|_| Unusable("its [n] or [e] is out of bounds"))
-            }
-            (Some("EC"), Some("P-256")) => P256Key::from_sec1_bytes(&point(jwk, 32)?)
-                .map(Self::P256)
-                .map_err(|_| Unusable("its [x] and [y] are no point of the curve")),
-            (Some("EC"), Some("P-384")) => P384Key::from_sec1_bytes(&point(jwk, 48)?)
-                .map(|key| Self::P384(Box::new(key)))
-                .map_err(|_| Unusable("its [x] and [y] are no point of the curve")),
-            (Some("EC"), Some("P-521")) => P521Key::from_sec1_bytes(&point(jwk, 66)?)
-                .map(|key| Self::P521(Box::new(key)))
-                .map_err(|_| Unusable("its [x] and [y] are no point of the curve")),
-            (Some("EC"), Some("secp256k1")) => Secp256k1Key::from_sec1_bytes(&point(jwk, 32)?)
-                .map(Self::Secp256k1)
-                .map_err(|_| Unusable("its [x] and [y] are no point of the curve")),
-            (Some("oct"), _) => match octets(jwk, "k")? {
-                // RFC 7518 section 3.2: at least as long as the hash, of which this is the shortest.
-                secret if secret.len() >= 32 => Ok(Self::Secret(Secret(secret))),
-                _ => Err(Unusable("its [k] is shorter than 32 octets")),
-            },
-            (Some("OKP"), Some("Ed25519")) => octets(jwk, "x")?
-                .try_into()
-                .ok()
-                .and_then(|x| Ed25519Key::from_bytes(&x).ok())
-                .filter(|key| !key.is_weak())
-                .map(Self::Ed25519)
-                .ok_or(Unusable("its [x] is no point of the curve, or a weak one")),
-            _ => Err(Unusable("its [kty] and [crv] are not supported")),
-        }
-    }
-
-    fn suits(&self, algorithm: Algorithm) -> bool {
-        use Algorithm as A;
-        match self {
-            Self::Ed25519(_) => algorithm == A::EdDsa,
-            Self::P256(_) => algorithm == A::Es256,
-            Self::P384(_) => algorithm == A::Es384,
-            Self::P521(_) => algorithm == A::Es512,
-            Self::Rsa(_) => matches!(
-                algorithm,
-                A::Ps256 | A::Ps384 | A::Ps512 | A::Rs256 | A::Rs384 | A::Rs512
-            ),
-            Self::Secp256k1(_) => algorithm == A::Es256k,
-            Self::Secret(secret) => match algorithm {
-                A::Hs256 => true,
-                A::Hs384 => secret.0.len() >= 48,
-                A::Hs512 => secret.0.len() >= 64,
-                _ => false,
-            },
-        }
-    }
-
-    fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
-        use Algorithm as A;
-        match (self, algorithm) {
-            (Self::Ed25519(key), A::EdDsa) => ed25519_dalek::Signature::from_slice(signature)
-                .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok()),
-            (Self::P256(key), A::Es256) => ecdsa!(p256, key, message, signature),
-            (Self::P384(key), A::Es384) => ecdsa!(p384, key, message, signature),
-            (Self::P521(key), A::Es512) => ecdsa!(p521, key, message, signature),
-            (Self::Rsa(key), A::Ps256) => pss!(Sha256, key, message, signature),
-            (Self::Rsa(key), A::Ps384) => pss!(Sha384, key, message, signature),
-            (Self::Rsa(key), A::Ps512) => pss!(Sha512, key, message, signature),
-            (Self::Rsa(key), A::Rs256) => pkcs1!(Sha256, key, message, signature),
-            (Self::Rsa(key), A::Rs384) => pkcs1!(Sha384, key, message, signature),
-            (Self::Rsa(key), A::Rs512) => pkcs1!(Sha512, key, message, signature),
-            // The crate takes only the lower of the two S that verify; RFC 8812 takes both.
-            (Self::Secp256k1(key), A::Es256k) => k256::ecdsa::Signature::from_slice(signature)
-                .is_ok_and(|signature| key.verify(message, &signature.normalize_s()).is_ok()),
-            (Self::Secret(secret), A::Hs256) => hmac!(Sha256, &secret.0, message, signature),
-            (Self::Secret(secret), A::Hs384) => hmac!(Sha384, &secret.0, message, signature),
-            (Self::Secret(secret), A::Hs512) => hmac!(Sha512, &secret.0, message, signature),
-            _ => false,
-        }
-    }
-}
-
-fn octets(jwk: &Map<String, Value>, name: &str) -> Result<Vec<u8>, Unusable> {
-    jwk.get(name)
-        .and_then(Value::as_str)
-        .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())
-        .ok_or(Unusable("a part of it is missing or no base64url"))
-}
-
-fn number(jwk: &Map<String, Value>, name: &str) -> Result<BoxedUint, Unusable> {
-    let octets = octets(jwk, name)?;
-    // Leading zeros, which RFC 7518 section 2 forbids and some providers write, would make every
-    // calculation with the number longer.
-    let start = octets.iter().position(|octet| *octet != 0);
-    let digits = octets.get(start.unwrap_or(octets.len())..);
-    Ok(BoxedUint::from_be_slice_vartime(digits.unwrap_or_default()))
-}
-
-/// The uncompressed SEC 1 encoding; both coordinates have exactly the curve's length (RFC 7518
-/// section 6.2.1.2).
-fn point(jwk: &Map<String, Value>, length: usize) -> Result<Vec<u8>, Unusable> {
-    let (x, y) = (octets(jwk, "x")?, octets(jwk, "y")?);
-    if x.len() != length || y.len() != length {
-        return Err(Unusable("its [x] or [y] has the wrong length"));
-    }
-    Ok([&[4], x.as_slice(), y.as_slice()].concat())
 }
