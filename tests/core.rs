@@ -2,14 +2,14 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis::{
     Answer, Fetch, FetchError, Fetched, KeyStore, Known, Node, Outcome, Policy, Property, evaluate,
     reply,
 };
 use serde_json::Value;
-use support::case::{Play, Suite, server_key};
+use support::case::{Case, Oracle, Play, Suite, server_key};
 use support::check::{Observed, differences, refusal};
 use support::not_yet::not_yet;
 use support::tally::Tally;
@@ -45,6 +45,16 @@ fn attack_vectors() {
         .iter()
         .for_each(|suite| run(suite, &mut tally));
     tally.finish("core, attacks");
+}
+
+/// All 37 that are known, each in a vector or in a case.
+#[test]
+fn what_native_envoy_takes_wrongly_is_here() {
+    let cases = Suite::load("tests/cases/native_accepts.json").cases;
+    let differs = |case: &&Case| matches!(case.oracle, Oracle::Differs { .. });
+    let cases = cases.iter().filter(differs).map(|case| case.id.clone());
+    let ids: BTreeSet<String> = cases.chain(attacks::taken_by_native_envoy()).collect();
+    assert_eq!(ids.len(), 37, "{ids:?}");
 }
 
 #[test]

@@ -26,6 +26,15 @@ pub fn suites() -> Vec<Suite> {
     suites
 }
 
+/// The tokens that must be refused and that Envoy's own filter was seen to take.
+pub fn taken_by_native_envoy() -> Vec<String> {
+    let file = read_json("tests/vectors/attacks/tokens_shared_keyset1.json");
+    let is_taken =
+        |vector: &&Value| vector["expected"] == "reject" && vector["envoy_1_40"]["http"] == 200;
+    let taken = list(&file["vectors"]).filter(is_taken);
+    taken.map(|vector| text(&vector["id"]).to_owned()).collect()
+}
+
 fn token_suite(name: &str, file: &Value, vectors: &[&Value]) -> Suite {
     let mut suite = Suite::new(name);
     for (set, keys) in file["jwks"].as_object().expect("key sets") {

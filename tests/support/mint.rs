@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use ed25519_dalek::Signer;
+use p384::ecdsa::signature::hazmat::PrehashSigner;
 use rsa::pkcs1v15::Pkcs1v15Sign;
 use rsa::{BoxedUint, RsaPrivateKey};
 use serde_json::{Map, Value, json};
@@ -19,6 +20,8 @@ use super::case::{members, text};
 /// - `kid`: the private key; `alg`: how to sign, by default what the key says;
 /// - `claims`, with `pad` bytes more, or `raw`: the payload as it is;
 /// - `header`: members to set, or to leave out where null; `raw_header`: the header as it is;
+/// - `insert`: what to put into the encoded `header`, `payload` or `signature`, and before which of
+///   its characters, or, null, at its end; what is signed has it;
 /// - `tamper`: what to do to the finished token.
 pub fn token(spec: &Value) -> String {
     if let Some(literal) = spec.get("literal") {
@@ -36,6 +39,7 @@ pub fn token(spec: &Value) -> String {
             "raw",
             "header",
             "raw_header",
+            "insert",
             "tamper",
         ],
     );
@@ -49,13 +53,31 @@ pub fn token(spec: &Value) -> String {
         Some(raw) => text(raw).to_owned(),
         None => padded(&spec["claims"], spec.get("pad")).to_string(),
     };
+    let insert = spec.get("insert").unwrap_or(&Value::Null);
     let input = format!(
         "{}.{}",
-        encode(header.as_bytes()),
-        encode(payload.as_bytes())
+        inserted(encode(header.as_bytes()), &insert["header"]),
+        inserted(encode(payload.as_bytes()), &insert["payload"])
     );
     let signature = sign(key, text(alg), input.as_bytes());
-    tamper(spec.get("tamper"), &input, signature)
+    let token = tamper(spec.get("tamper"), &input, signature);
+    match token.rsplit_once('.') {
+        Some((signed, signature)) => {
+            format!(
+                "{signed}.{}",
+                inserted(signature.to_owned(), &insert["signature"])
+            )
+        }
+        None => token,
+    }
+}
+
+fn inserted(mut part: String, how: &Value) -> String {
+    if !how.is_null() {
+        let at = how[0].as_u64().map_or(part.len(), |_| count(&how[0]));
+        part.insert_str(at, text(&how[1]));
+    }
+    part
 }
 
 /// The public key set made of these keys: a kid, or an object with `key` (a kid) and members to
@@ -136,6 +158,13 @@ fn sign(key: &Value, alg: &str, input: &[u8]) -> Vec<u8> {
         "RS256" => sign_rsa(key, Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(input)),
         "RS384" => sign_rsa(key, Pkcs1v15Sign::new::<Sha384>(), &Sha384::digest(input)),
         "RS512" => sign_rsa(key, Pkcs1v15Sign::new::<Sha512>(), &Sha512::digest(input)),
+        // Not as RFC 7518 section 3.4 has it: each hash belongs to one curve.
+        "ES256" if key["crv"] == "P-384" => {
+            let key = p384::ecdsa::SigningKey::from_slice(&number(key, "d")).expect("a P-384 key");
+            let signature: p384::ecdsa::Signature =
+                key.sign_prehash(&Sha256::digest(input)).expect("a hash");
+            signature.to_bytes().to_vec()
+        }
         "ES256" => {
             let key = p256::ecdsa::SigningKey::from_slice(&number(key, "d")).expect("a P-256 key");
             let signature: p256::ecdsa::Signature = key.sign(input);
@@ -193,6 +222,7 @@ fn tamper(how: Option<&Value>, input: &str, mut signature: Vec<u8>) -> String {
                 encode(&signature)
             )
         }
+        Some("double dot") => format!("{header}..{payload}.{}", encode(&signature)),
         Some("no signature") => format!("{input}."),
         Some("two parts") => input.to_owned(),
         Some("padding") => format!("{input}.{}==", encode(&signature)),
