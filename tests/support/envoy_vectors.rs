@@ -104,7 +104,7 @@ pub fn integration(name: &str, vectors: &Value) -> Suite {
 }
 
 /// All tokens are made for some time between 2010 and 2033.
-fn suite(name: &str, tokens: &Value) -> Suite {
+pub fn suite(name: &str, tokens: &Value) -> Suite {
     let mut suite = Suite::new(name);
     suite.clock = Some(1_760_000_000);
     for (name, token) in entries(&tokens["tokens"]) {
@@ -124,7 +124,7 @@ fn key_server(vector: &Value, tokens: &Value) -> Value {
 }
 
 /// Without the trailing comma that upstream's has.
-fn key_set(tokens: &Value, name: &str) -> String {
+pub fn key_set(tokens: &Value, name: &str) -> String {
     tokens["jwks"][name]["json"].to_string()
 }
 

@@ -8,6 +8,7 @@ pub mod check;
 pub mod choices;
 #[cfg(not(target_family = "wasm"))]
 pub mod envoy;
+pub mod envoy_requirements;
 pub mod envoy_vectors;
 pub mod expand;
 #[cfg(not(target_family = "wasm"))]

@@ -5,17 +5,19 @@
 use serde_json::{Value, json};
 
 use super::case::{Case, Suite, text};
-use super::{envoy_vectors, project, read_json};
+use super::{envoy_requirements, envoy_vectors, project, read_json};
 
 type Loader = fn(&str, &Value) -> Suite;
 
-const FILES: [(&str, usize, Loader); 6] = [
+const FILES: [(&str, usize, Loader); 8] = [
     ("jwt_verify_lib/verify", 30, verify),
     ("istio/samples", 5, samples),
     ("istio/request_authentication", 17, request_authentication),
     ("istio/authz_jwt", 16, claims),
     ("envoy/authenticator", 31, envoy_vectors::authenticator),
     ("envoy/http_integration", 11, envoy_vectors::integration),
+    ("envoy/requirements", 22, envoy_requirements::requirements),
+    ("envoy/requirement_groups", 10, envoy_requirements::groups),
 ];
 
 /// Where keys are served.
@@ -81,10 +83,7 @@ fn verify(name: &str, file: &Value) -> Suite {
     suite.clock = Some(0);
     for vector in list(&file["vectors"]) {
         let id = text(&vector["id"]);
-        let keys = match vector.get("jwks_equivalent") {
-            Some(keys) => keys.to_string(),
-            None => text(&vector["jwks_raw"]).to_owned(),
-        };
+        let keys = text(&vector["jwks_raw"]);
         let uri = format!("{KEYS}/{id}");
         suite.add_server(&uri, &json!({ "body": keys }));
         let mut rule = json!({ "jwksUri": uri, "clockSkew": format!("{}s", vector["clock_skew"]) });
