@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,11 @@ use super::{http, http2};
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// The request header that finds a request in the access log.
 const LOGGED_AS: &str = "x-logged-as";
+
+/// The file of listeners.
+const LISTENERS: &str = "listeners.json";
+/// The file of what was asked.
+const ACCESS_LOG: &str = "access";
 
 /// A listener: its name, the HTTP filters before the router, and its routes.
 pub struct Listener {
@@ -44,33 +50,50 @@ impl Listener {
     }
 }
 
+/// What an Envoy is started with.
+pub struct Setup<'a> {
+    pub listeners: &'a [Listener],
+    /// By name; `upstream` is where requests go.
+    pub clusters: &'a [(&'a str, SocketAddr)],
+    pub workers: u32,
+    /// Whether Envoy watches a file for its listeners, so that they can be replaced.
+    pub watches: bool,
+}
+
 /// An Envoy that lives as long as this value.
 pub struct Envoy {
     process: Child,
     folder: Folder,
-    ports: BTreeMap<String, SocketAddr>,
+    ports: Mutex<BTreeMap<String, SocketAddr>>,
 }
 
 impl Envoy {
-    /// Starts Envoy and waits until every listener has its port; where it ends before that, its
-    /// log is the error.
+    /// Starts Envoy with one worker and waits until every listener has its port; where it ends
+    /// before that, its log is the error.
     pub fn start(
         listeners: &[Listener],
         upstream: SocketAddr,
         jwks: SocketAddr,
     ) -> Result<Self, String> {
+        Self::start_as(&Setup {
+            listeners,
+            clusters: &[("upstream", upstream), ("jwks", jwks)],
+            workers: 1,
+            watches: false,
+        })
+    }
+
+    pub fn start_as(setup: &Setup<'_>) -> Result<Self, String> {
+        let Setup { listeners, .. } = setup;
         let folder = Folder::fresh();
-        let bootstrap = bootstrap(listeners, upstream, jwks, &folder.join("access"));
+        let bootstrap = bootstrap(setup, &folder);
         fs::write(folder.join("envoy.json"), bootstrap.to_string()).expect("a file");
+        let watched = discovery(listeners, &folder.join(ACCESS_LOG));
+        fs::write(folder.join(LISTENERS), watched.to_string()).expect("a file");
         let log = File::create(folder.join("log")).expect("a file");
         let process = Command::new(binary())
-            .args([
-                "--concurrency",
-                "1",
-                "--use-dynamic-base-id",
-                "--log-level",
-                "warning",
-            ])
+            .args(["--concurrency", &setup.workers.to_string()])
+            .args(["--use-dynamic-base-id", "--log-level", "warning"])
             .args(["--component-log-level", "wasm:debug"])
             .args(["--file-flush-interval-msec", "50"])
             .arg("-c")
@@ -85,7 +108,7 @@ impl Envoy {
         let mut envoy = Self {
             process,
             folder,
-            ports: BTreeMap::new(),
+            ports: Mutex::default(),
         };
         let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
@@ -96,11 +119,12 @@ impl Envoy {
             {
                 return Err(format!("Envoy ended with {status}:\n{}", envoy.log()));
             }
-            envoy.ports = envoy.listening();
+            let ports = envoy.listening();
             if listeners
                 .iter()
-                .all(|listener| envoy.ports.contains_key(&listener.name))
+                .all(|listener| ports.contains_key(&listener.name))
             {
+                *envoy.ports() = ports;
                 return Ok(envoy);
             }
             thread::sleep(Duration::from_millis(50));
@@ -109,7 +133,11 @@ impl Envoy {
     }
 
     pub fn address(&self, listener: &str) -> SocketAddr {
-        self.ports[listener]
+        self.ports()[listener]
+    }
+
+    fn ports(&self) -> MutexGuard<'_, BTreeMap<String, SocketAddr>> {
+        self.ports.lock().expect("the ports")
     }
 
     /// Sends a request to a listener and tells what became of it.
@@ -146,7 +174,7 @@ impl Envoy {
         let observed = self.ask(listener, &request)?;
         let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
-            let log = fs::read_to_string(self.folder.join("access")).unwrap_or_default();
+            let log = fs::read_to_string(self.folder.join(ACCESS_LOG)).unwrap_or_default();
             let lines = log
                 .split_inclusive('\n')
                 .filter(|line| line.ends_with('\n'));
@@ -165,6 +193,38 @@ impl Envoy {
             thread::sleep(Duration::from_millis(20));
         }
         Err("no line in the access log".to_owned())
+    }
+
+    /// Replaces the listeners of an Envoy that watches for that, and waits until it has them.
+    pub fn replace(&self, listeners: &[Listener]) {
+        let updates = "listener_manager.lds.update_success";
+        let before = self.stat(updates);
+        // Envoy notices when a file is put in the place of another.
+        let new = self.folder.join("new");
+        fs::write(
+            &new,
+            discovery(listeners, &self.folder.join(ACCESS_LOG)).to_string(),
+        )
+        .expect("a file");
+        fs::rename(&new, self.folder.join(LISTENERS)).expect("the file in its place");
+        let deadline = Instant::now() + START_TIMEOUT;
+        while self.stat(updates) == before
+            || self.stat("listener_manager.total_listeners_warming") > 0
+        {
+            assert!(Instant::now() < deadline, "not taken:\n{}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        *self.ports() = self.listening();
+    }
+
+    /// A counter or gauge of Envoy; 0 where there is none yet.
+    pub fn stat(&self, name: &str) -> u64 {
+        let stats = self.admin("/stats?format=json").unwrap_or_default();
+        let stats = stats["stats"].as_array().into_iter().flatten();
+        stats
+            .filter(|stat| stat["name"] == name)
+            .find_map(|stat| stat["value"].as_u64())
+            .unwrap_or_default()
     }
 
     pub fn log(&self) -> String {
@@ -276,29 +336,48 @@ pub fn plugin_text(name: &str, config: &str) -> Value {
     })
 }
 
+/// The same filter in a VM of another identity.
+pub fn in_vm(mut filter: Value, vm_id: &str) -> Value {
+    filter["typed_config"]["config"]["vm_config"]["vm_id"] = vm_id.into();
+    filter
+}
+
 fn binary() -> PathBuf {
     std::env::var_os("ENVOY")
         .expect("ENVOY names the Envoy binary to test with; `make test` sets it")
         .into()
 }
 
-fn bootstrap(
-    listeners: &[Listener],
-    upstream: SocketAddr,
-    jwks: SocketAddr,
-    access_log: &Path,
-) -> Value {
-    let listeners: Vec<_> = listeners
-        .iter()
-        .map(|each| listener(each, access_log))
+fn bootstrap(setup: &Setup<'_>, folder: &Folder) -> Value {
+    let clusters = setup.clusters.iter();
+    let clusters: Vec<_> = clusters
+        .map(|(name, address)| cluster(name, *address))
         .collect();
-    json!({
+    let mut bootstrap = json!({
+        "node": { "id": "test", "cluster": "test" },
         "admin": { "address": socket("127.0.0.1", 0) },
-        "static_resources": {
-            "listeners": listeners,
-            "clusters": [cluster("upstream", upstream), cluster("jwks", jwks)],
-        },
-    })
+        "static_resources": { "clusters": clusters },
+    });
+    if setup.watches {
+        let file = json!({ "path": folder.join(LISTENERS) });
+        bootstrap["dynamic_resources"] =
+            json!({ "lds_config": { "path_config_source": file, "resource_api_version": "V3" } });
+    } else {
+        let listeners = setup.listeners.iter();
+        let listeners = listeners.map(|each| listener(each, &folder.join(ACCESS_LOG)));
+        bootstrap["static_resources"]["listeners"] = listeners.collect();
+    }
+    bootstrap
+}
+
+/// Listeners as Envoy's discovery delivers them.
+fn discovery(listeners: &[Listener], access_log: &Path) -> Value {
+    let resources = listeners.iter().map(|each| {
+        let mut listener = listener(each, access_log);
+        listener["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
+        listener
+    });
+    json!({ "resources": resources.collect::<Vec<_>>() })
 }
 
 fn socket(host: &str, port: u16) -> Value {
@@ -330,12 +409,14 @@ fn listener(listener: &Listener, access_log: &Path) -> Value {
     json!({
         "name": listener.name,
         "address": socket("127.0.0.1", 0),
+        // Every worker gets its share, of however few connections.
+        "connection_balance_config": { "exact_balance": {} },
         "filter_chains": [{ "filters": [{
             "name": "envoy.filters.network.http_connection_manager",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.network.\
                           http_connection_manager.v3.HttpConnectionManager",
-                "stat_prefix": "test",
+                "stat_prefix": listener.name,
                 "normalize_path": true,
                 "merge_slashes": false,
                 "use_remote_address": true,

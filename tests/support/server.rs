@@ -1,11 +1,11 @@
 //! Small HTTP/1.1 servers on ports of their own: an upstream that tells what reached it, and a
-//! key-set server that answers as told and counts.
+//! key-set server that does as told and counts.
 
-use std::collections::BTreeMap;
-use std::io::{BufReader, Write};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::{BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub struct Server {
 }
 
 impl Server {
-    fn start(respond: impl Fn(&Message) -> Response + Send + Sync + 'static) -> Self {
+    fn start(respond: impl Fn(&Message) -> Deed + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let stopped = Arc::new(AtomicBool::new(false));
@@ -52,12 +52,7 @@ impl Server {
                 "path": line.next(),
                 "headers": request.headers,
             });
-            Response {
-                status: 200,
-                header: format!("{UPSTREAM}: 1\r\n"),
-                body: body.to_string(),
-                delay: Duration::ZERO,
-            }
+            Deed::Answer(Response::new(200, body.to_string()).with(UPSTREAM, "1"))
         })
     }
 }
@@ -70,30 +65,82 @@ impl Drop for Server {
     }
 }
 
-struct Response {
-    status: u16,
-    header: String,
-    body: String,
-    delay: Duration,
+/// What a server does when it is asked.
+#[derive(Clone, Debug)]
+pub enum Deed {
+    Answer(Response),
+    /// Closes the connection.
+    Close,
+    /// Closes the connection in the middle of its answer.
+    Cut(Response),
+    /// Keeps silent until the client gives up.
+    Hang,
 }
 
-fn serve(stream: &TcpStream, respond: &dyn Fn(&Message) -> Response) {
+#[derive(Clone, Debug)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub delay: Duration,
+}
+
+impl Response {
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: body.into(),
+            delay: Duration::ZERO,
+        }
+    }
+
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn to_wire(&self, has_body: bool) -> Vec<u8> {
+        let mut head = format!("HTTP/1.1 {} Test\r\n", self.status);
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += &format!("content-length: {}\r\n\r\n", self.body.len());
+        let body = if has_body { &self.body[..] } else { b"" };
+        [head.as_bytes(), body].concat()
+    }
+}
+
+impl From<Answer> for Deed {
+    fn from(answer: Answer) -> Self {
+        let response = Response::new(answer.status, answer.body);
+        Self::Answer(Response {
+            delay: Duration::from_millis(answer.delay_ms),
+            ..response.with("content-type", "application/json")
+        })
+    }
+}
+
+fn serve(mut stream: &TcpStream, respond: &dyn Fn(&Message) -> Deed) {
     let mut reader = BufReader::new(stream);
     while let Ok(Some(request)) = read_message(&mut reader, |_| true) {
-        let response = respond(&request);
-        thread::sleep(response.delay);
-        let head = format!(
-            "HTTP/1.1 {} Test\r\n{}content-length: {}\r\n\r\n",
-            response.status,
-            response.header,
-            response.body.len()
-        );
-        let body = if request.first_line.starts_with("HEAD ") {
-            ""
-        } else {
-            &response.body
+        let has_body = !request.first_line.starts_with("HEAD ");
+        let sent = match respond(&request) {
+            Deed::Answer(response) => {
+                thread::sleep(response.delay);
+                stream.write_all(&response.to_wire(has_body))
+            }
+            Deed::Close => return,
+            Deed::Cut(response) => {
+                let wire = response.to_wire(has_body);
+                // Whether it got there is the same to who cuts it.
+                let _ = stream.write_all(&wire[..wire.len() - response.body.len() / 2]);
+                return;
+            }
+            // The client's end of the connection is the end of these bytes.
+            Deed::Hang => reader.read_to_end(&mut Vec::new()).map(|_| ()),
         };
-        if (&*stream).write_all((head + body).as_bytes()).is_err() {
+        if sent.is_err() {
             return;
         }
     }
@@ -118,51 +165,77 @@ pub fn echoed(response: &Message) -> Option<Vec<(String, Vec<u8>)>> {
 /// A server of key sets, by host and path.
 pub struct JwksServer {
     pub server: Server,
-    state: Arc<Mutex<JwksState>>,
+    state: Arc<State>,
 }
 
 #[derive(Default)]
-struct JwksState {
-    answers: BTreeMap<String, Answer>,
+struct State {
+    now: Mutex<Now>,
+    released: Condvar,
+}
+
+#[derive(Default)]
+struct Now {
+    /// What comes next, by host and path; the last one stays.
+    deeds: BTreeMap<String, VecDeque<Deed>>,
+    held: BTreeSet<String>,
     fetches: BTreeMap<String, usize>,
 }
 
 impl JwksServer {
     pub fn start(answers: BTreeMap<String, Answer>) -> Self {
-        let state = Arc::new(Mutex::new(JwksState {
-            answers,
-            ..JwksState::default()
-        }));
+        let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
         let server = Server::start(move |request| {
             let path = request.first_line.split(' ').nth(1).unwrap_or("/");
-            let key = server_key(&format!("{}{path}", request.header("host").unwrap_or("")));
-            let mut state = shared.lock().expect("the server's state");
-            *state.fetches.entry(key.clone()).or_default() += 1;
-            match state.answers.get(&key) {
-                Some(answer) => Response {
-                    status: answer.status,
-                    header: "content-type: application/json\r\n".to_owned(),
-                    body: answer.body.clone(),
-                    delay: Duration::from_millis(answer.delay_ms),
-                },
-                None => Response {
-                    status: 404,
-                    header: String::new(),
-                    body: String::new(),
-                    delay: Duration::ZERO,
-                },
-            }
+            let host = request.header("host").unwrap_or("");
+            shared.deed(&server_key(&format!("{host}{path}")))
         });
-        Self { server, state }
+        let server = Self { server, state };
+        for (uri, answer) in answers {
+            server.will(&uri, [answer.into()]);
+        }
+        server
+    }
+
+    /// What the server does from now on when it is asked for this: one deed after the other, and
+    /// the last one ever after.
+    pub fn will(&self, uri: &str, deeds: impl IntoIterator<Item = Deed>) {
+        let deeds = deeds.into_iter().collect();
+        self.state.now().deeds.insert(server_key(uri), deeds);
+    }
+
+    /// From now on, whoever asks for this waits until it is released.
+    pub fn hold(&self, uri: &str) {
+        self.state.now().held.insert(server_key(uri));
+    }
+
+    pub fn release(&self, uri: &str) {
+        self.state.now().held.remove(&server_key(uri));
+        self.state.released.notify_all();
     }
 
     /// How often each key set was asked for, by host and path.
     pub fn fetches(&self) -> BTreeMap<String, usize> {
-        self.state
-            .lock()
-            .expect("the server's state")
-            .fetches
-            .clone()
+        self.state.now().fetches.clone()
+    }
+}
+
+impl State {
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().expect("the server's state")
+    }
+
+    fn deed(&self, key: &str) -> Deed {
+        let mut now = self.now();
+        *now.fetches.entry(key.to_owned()).or_default() += 1;
+        let held = |now: &mut Now| now.held.contains(key);
+        let mut now = self.released.wait_while(now, held).expect("the state");
+        match now.deeds.get_mut(key) {
+            Some(deeds) if deeds.len() > 1 => deeds.pop_front(),
+            Some(deeds) => deeds.front().cloned(),
+            None => None,
+        }
+        .unwrap_or_else(|| Deed::Answer(Response::new(404, "")))
     }
 }
