@@ -16,7 +16,8 @@ const CONFIRMATION: u64 = 1;
 /// Times are in seconds since the Unix epoch; 0 is never.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Record {
-    /// Counts the key sets that were taken.
+    /// Tells key sets apart, whoever fetched them; 0 is none. By chance and not by counting: two
+    /// workers may fetch at the same time.
     pub(super) version: u64,
     /// A fetch is under way. Whoever sends it has ended it by then.
     busy_until: u64,
@@ -93,7 +94,7 @@ impl Record {
         let early = random.u64(lifetime / 20..=lifetime / 4);
         let stale = fetching.stale_if_error.as_secs();
         *self = Self {
-            version: self.version.wrapping_add(1),
+            version: random.u64(1..),
             busy_until: 0,
             failures: 0,
             retry_at: 0,

@@ -322,6 +322,13 @@ fn metadata_that_can_not_be_relied_on() {
     }
 }
 
+/// Two of one Envoy: chance differs.
+fn workers() -> (KeyStore, KeyStore) {
+    let mut other = store();
+    other.random = Rng::with_seed(2);
+    (store(), other)
+}
+
 /// Hands what one worker knows to another.
 fn share(from: &KeyStore, to: &mut KeyStore, now: u64) -> bool {
     to.adopt(ID, &from.record(ID).unwrap(), || from.bodies(ID), now)
@@ -353,8 +360,25 @@ fn a_worker_goes_on_from_what_another_knows() {
 }
 
 #[test]
+fn workers_that_fetched_at_the_same_time_come_to_the_same_keys() {
+    let (mut one, mut other) = workers();
+    fetch(&mut one, T);
+    share(&one, &mut other, T);
+    one.start(ID, T + 300);
+    // It takes so long that another worker doesn't wait for it.
+    other.start(ID, T + 307);
+    one.finish(ID, answer(BODY), T + 307).unwrap();
+    let rotated = String::from_utf8_lossy(BODY).replacen('{', r#"{"rotated":1,"#, 1);
+    other
+        .finish(ID, answer(rotated.as_bytes()), T + 307)
+        .unwrap();
+    assert!(share(&other, &mut one, T + 307));
+    assert_eq!(one.bodies(ID), other.bodies(ID));
+}
+
+#[test]
 fn an_empty_set_is_confirmed_by_any_worker() {
-    let (mut one, mut other) = (store(), store());
+    let (mut one, mut other) = workers();
     fetch(&mut one, T);
     share(&one, &mut other, T);
     one.start(ID, true, T + 300);
