@@ -5,7 +5,9 @@ use std::net::TcpStream;
 
 use serde_json::json;
 
-use super::stage::{A, FETCH_FAILED, Play, Said, Scene, keys, passed, refused, status, token};
+use super::stage::{
+    A, FETCH_FAILED, Play, Said, Scene, body, keys, passed, refused, status, token,
+};
 use super::vectors::html;
 use crate::support::server::Deed;
 
@@ -68,12 +70,8 @@ pub fn scenes() -> Vec<Scene> {
         })
         .rule(&json!({ "timeout": PATIENT }))
         .held(),
-        Scene::new("after-an-outage-at-the-start", |play| {
-            assert_eq!(play.ask(&token(A)), refused(FETCH_FAILED));
-            play.provider_will([keys(&[A])]);
-            play.until("the keys are there", || play.ask(&token(A)) == passed());
-        })
-        .provider([Deed::Close]),
+        Scene::new("after-an-outage-at-the-start", recovers).provider([Deed::Close]),
+        Scene::new("after-an-empty-set-at-the-start", recovers).provider([body("{\"keys\":[]}")]),
     ]
 }
 
@@ -120,6 +118,12 @@ fn all_fail(play: &Play<'_>) {
         said.iter().all(|said| *said == refused(FETCH_FAILED)),
         "{said:?}"
     );
+}
+
+fn recovers(play: &Play<'_>) {
+    assert_eq!(play.ask(&token(A)), refused(FETCH_FAILED));
+    play.provider_will([keys(&[A])]);
+    play.until("the keys are there", || play.ask(&token(A)) == passed());
 }
 
 /// Lets the provider answer when so many wait.
