@@ -364,9 +364,9 @@ fn workers_that_fetched_at_the_same_time_come_to_the_same_keys() {
     let (mut one, mut other) = workers();
     fetch(&mut one, T);
     share(&one, &mut other, T);
-    one.start(ID, T + 300);
+    one.start(ID, false, T + 300);
     // It takes so long that another worker doesn't wait for it.
-    other.start(ID, T + 307);
+    other.start(ID, false, T + 307);
     one.finish(ID, answer(BODY), T + 307).unwrap();
     let rotated = String::from_utf8_lossy(BODY).replacen('{', r#"{"rotated":1,"#, 1);
     other
