@@ -176,6 +176,7 @@ impl Worker {
     pub(crate) fn start(&self, id: KeySetId, now: u64) -> Option<Fetch> {
         let is_awaited = self.awaited().contains(&id);
         let mut keys = self.keys.borrow_mut();
+        let was_busy = keys.is_busy(id, now);
         let fetch = match &self.shared {
             None => keys.start(id, is_awaited, now),
             Some(shared) => shared.start(&mut keys, id, is_awaited, now),
@@ -183,7 +184,8 @@ impl Worker {
         let is_under_way = fetch.is_some() || keys.is_busy(id, now);
         drop(keys);
         if !is_under_way {
-            self.wake(id);
+            // Keys that another worker has had for a while may lack the one that is waited for.
+            self.wake(id, was_busy);
         }
         fetch
     }
@@ -217,12 +219,13 @@ impl Worker {
             shared.publish(&keys, id, has_keys);
         }
         drop(keys);
-        self.wake(id);
+        self.wake(id, true);
         None
     }
 
-    /// Decides again about the requests that wait for this key set.
-    fn wake(&self, id: KeySetId) {
+    /// Decides again about the requests that wait for this key set, after a fetch of it or because
+    /// there is none to wait for.
+    fn wake(&self, id: KeySetId, was_fetched: bool) {
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         let (ready, others): (Vec<_>, Vec<_>) = waiting
             .into_iter()
@@ -235,7 +238,9 @@ impl Worker {
             ..
         } in ready
         {
-            waited.push(id);
+            if was_fetched {
+                waited.push(id);
+            }
             // A stream that is gone needs no answer.
             if host::set_effective_context(stream).is_ok() {
                 self.decide_again(stream, &verdict, waited);
