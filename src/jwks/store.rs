@@ -142,7 +142,7 @@ impl KeyStore {
         let serves = slot.keys.is_some() && !record.has_expired(now);
         let early = serves && !record.is_due(now);
         let may_start = match early {
-            true => record.may_refetch(now),
+            true => is_awaited && record.may_refetch(now),
             false if is_awaited && !serves => !record.refuses(now),
             false => record.may_retry(now),
         };

@@ -183,6 +183,24 @@ fn what_is_shared_is_checked_like_an_answer() {
 }
 
 #[test]
+fn an_empty_set_is_confirmed_by_one_worker_for_all() {
+    let fixture = Fixture::new();
+    let one = fixture.sharing_vm();
+    let other = fixture.beside(&one);
+    one.answer(fetch(&one), 200, &fixture.keys());
+    other.tick();
+
+    one.set_time(NOW + 300);
+    one.answer(fetch(&one), 200, b"{\"keys\":[]}");
+    other.tick();
+    assert!(other.callouts().is_empty(), "not before a second is over");
+    other.set_time(NOW + 301);
+    other.answer(fetch(&other), 200, b"{\"keys\":[]}");
+    one.tick();
+    assert_eq!(fetches(&one), 3);
+}
+
+#[test]
 fn a_host_that_shares_nothing_lets_each_worker_fetch() {
     for status in [1, 2, 10, 12] {
         let fixture = Fixture::new();
