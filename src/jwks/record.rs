@@ -143,8 +143,8 @@ impl Record {
         bytes
     }
 
-    /// Reads what another worker wrote. However wrong it is, no time lies further ahead than it
-    /// could by right: nobody waits for long.
+    /// Reads what another worker wrote. A time further ahead than it could be by right puts nothing
+    /// off: it may be read again and again, and nobody would ever fetch.
     pub(super) fn from_bytes(
         bytes: &[u8],
         now: u64,
@@ -158,17 +158,21 @@ impl Record {
         });
         let mut next = || fields.next();
         let at_most = |time: u64, seconds: u64| time.min(now.saturating_add(seconds));
+        let within = |time: u64, seconds: u64| match time > now.saturating_add(seconds) {
+            true => 0,
+            false => time,
+        };
         let lifetime = fetching.cache_duration.as_secs();
         let stale = fetching.stale_if_error.as_secs();
         let interval = fetching.refetch_interval.as_secs();
         Some(Self {
             version: next()?,
-            busy_until: at_most(next()?, duration),
+            busy_until: within(next()?, duration),
             failures: next()?,
-            retry_at: at_most(next()?, LONGEST_PAUSE),
-            refuse_until: at_most(next()?, LONGEST_PAUSE),
-            refetch_at: at_most(next()?, interval.saturating_add(interval / 10)),
-            refresh_at: at_most(next()?, lifetime),
+            retry_at: within(next()?, LONGEST_PAUSE),
+            refuse_until: within(next()?, LONGEST_PAUSE),
+            refetch_at: within(next()?, interval.saturating_add(interval / 10)),
+            refresh_at: within(next()?, lifetime),
             expires_at: at_most(next()?, lifetime.saturating_add(stale)),
             empty_since: at_most(next()?, 0),
         })

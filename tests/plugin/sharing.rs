@@ -183,6 +183,27 @@ fn what_is_shared_is_checked_like_an_answer() {
 }
 
 #[test]
+fn no_time_that_others_wrote_puts_a_fetch_off_for_ever() {
+    let fixture = Fixture::new();
+    let one = fixture.sharing_vm();
+    one.fail(fetch(&one));
+    let shared = one.shared();
+    let (name, record) = shared.first().expect("a record");
+    let (no_version, times) = ([0; 8], vec![0xff; record.len() - 8]);
+    one.overwrite_shared(name, &[&no_version[..], &times].concat());
+    let new = fixture.beside(&one);
+    let stream = fixture.ask(&new, "good");
+    for second in 0..120 {
+        new.set_time(NOW + second);
+        new.tick();
+        for callout in new.callouts() {
+            new.answer(callout.token, 200, &fixture.keys());
+        }
+    }
+    assert!(is_forwarded(&new, stream));
+}
+
+#[test]
 fn an_empty_set_is_confirmed_by_one_worker_for_all() {
     let fixture = Fixture::new();
     let one = fixture.sharing_vm();
