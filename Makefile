@@ -29,7 +29,7 @@ test: build $(VENV)/.ready ## all tests: native, stand-in host, real Envoy, Envo
 	@. $(RUST) && CARGO_TARGET_WASM32_WASIP1_RUNNER="$$PWD/$(PYTHON) $$PWD/scripts/wasi-run" wasm_cargo test --lib --test core
 	@$(PYTHON) scripts/snippets.py
 	@$(PYTHON) scripts/demo.py
-	@$(PYTHON) scripts/soak.py --outage 2
+	@$(PYTHON) scripts/soak.py --outage 2 --rotations 1
 
 soak: build $(VENV)/.ready ## a real Envoy under load while its identity provider rotates, fails and lies (OUTAGE=600 seconds)
 	@$(PYTHON) scripts/soak.py $(if $(OUTAGE),--outage $(OUTAGE))

@@ -8,6 +8,7 @@ the outage: old keys are refreshed twenty times within it.
 import argparse
 import contextlib
 import http.client
+import itertools
 import json
 import random
 import sys
@@ -31,7 +32,7 @@ THINKING = 0.03
 # A request that takes as long hangs.
 HANGS = 15.0
 # What lies between a fetch and the last worker's knowing of it, in seconds: a tick, and a busy machine.
-SLACK = 3.0
+SLACK = 2.0
 # The plugin's longest pause after failures.
 LONGEST_PAUSE = 60.0
 NEVER = float("inf")
@@ -175,7 +176,7 @@ class Load:
             phase = self.phase
             signer = choice.choice([self.signers[0], *self.signers])
             if signer.may_pass_from < NEVER and choice.random() < 0.75:
-                kind, token, must = f"key of {signer.name}", choice.choice(signer.tokens), None
+                kind, token, must = f"good: {signer.name}", choice.choice(signer.tokens), None
             else:
                 kind, token, must = choice.choice(self.always)
             start = time.monotonic()
@@ -235,7 +236,14 @@ class Soak:
             time.sleep(0.05)
 
     def wait_until_current(self, seconds: float) -> None:
+        """Waits until the plugin has fetched what is published, from which on it isn't the provider that takes time."""
         self.wait("a fetch of the keys", seconds, lambda: self.provider.current > 0)
+        now = time.monotonic()
+        for signer in self.signers:
+            if signer.may_pass_from < NEVER:
+                signer.must_pass_from = min(signer.must_pass_from, now + SLACK)
+            if signer.must_pass_until < NEVER:
+                signer.may_pass_until = min(signer.may_pass_until, now + self.grace())
 
     @contextlib.contextmanager
     def phase(self, name: str):
@@ -259,33 +267,31 @@ class Soak:
         # The pause doubles, so it is no longer than what failed before it, twice.
         pause = min(LONGEST_PAUSE, 2 * (failed_for + self.timeout + 1))
         self.wait_until_current(max(pause, self.cache) + self.timeout + SLACK)
-        # From here on, a change takes no longer than it ever does.
-        end = time.monotonic() + self.grace()
-        for signer in self.signers:
-            signer.must_pass_from = min(signer.must_pass_from, end) if signer.may_pass_from < NEVER else NEVER
-            signer.may_pass_until = min(signer.may_pass_until, end) if signer.must_pass_until < NEVER else NEVER
 
     def run(self) -> None:
         row("phase", "lasted", 200, 401, 403, "wrong", "fetches", "slowest")
         with self.phase("steady"):
             time.sleep(self.cache)
-        current = "first"
-        for name in ("second", "third", "fourth"):
+        names = [signer.name for signer in self.signers[1:]]
+        for current, name in itertools.pairwise(names[:-1]):
             with self.phase(f"rotation: {current} to {name}"):
                 self.publish(["always", name], self.grace())
                 self.wait_until_current(self.grace())
-                time.sleep(self.cache)
-            current = name
+                self.see()
         self.slow(2 * self.cache)
         self.lies(2 * self.cache)
         self.slip()
-        self.long_outage()
+        self.long_outage(names[-1])
         with self.phase("withdrawal of a key"):
             self.publish(["always"], self.grace())
             self.wait_until_current(self.grace())
         with self.phase("all is settled"):
             ends = [end for each in self.signers for end in (each.must_pass_from, each.may_pass_until) if end < NEVER]
             time.sleep(max(ends) - time.monotonic() + 1)
+
+    def see(self) -> None:
+        """Lets pass the time after which a new key must be known, and a while more."""
+        time.sleep(SLACK + self.cache)
 
     def slow(self, seconds: float) -> None:
         provider = self.provider
@@ -319,15 +325,16 @@ class Soak:
             provider.deed = once
             self.wait_until_current(self.grace())
 
-    def long_outage(self) -> None:
+    def long_outage(self, name: str) -> None:
         provider = self.provider
         with self.phase(f"outage of {self.outage:.0f} s"):
             provider.deed = close
             time.sleep(self.outage)
         with self.phase("recovery, with another key"):
             bound = min(LONGEST_PAUSE, 2 * (self.outage + 2)) + self.grace()
-            self.publish(["always", "fifth"], bound)
+            self.publish(["always", name], bound)
             self.recover(self.outage)
+            self.see()
 
 
 def row(name: str, *cells) -> None:
@@ -386,15 +393,17 @@ def report(load: Load) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--outage", type=float, default=600, metavar="SECONDS", help="how long the provider is away (default: %(default)s)")
+    parser.add_argument("--rotations", type=int, default=3, metavar="NUMBER", help="how often it changes its keys before that (default: %(default)s)")
     arguments = parser.parse_args()
     exit_on_signals()
 
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="portcullis-")))
         keys = Keys(folder / "keys.json")
-        signers = [Signer(name, keys) for name in ("always", "first", "second", "third", "fourth", "fifth")]
+        names = [f"key {number}" for number in range(1, arguments.rotations + 3)]
+        signers = [Signer(name, keys) for name in ["always", *names]]
         soak = Soak(arguments.outage, Provider(), signers)
-        soak.publish(["always", "first"], 0)
+        soak.publish(["always", names[0]], 0)
         envoy = stack.enter_context(running_envoy(bootstrap(soak), folder, concurrency=WORKERS))
         soak.wait_until_current(10)
         load = soak.load = Load(envoy.ports["soak"], signers, keys)
