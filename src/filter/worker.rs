@@ -176,16 +176,17 @@ impl Worker {
     pub(crate) fn start(&self, id: KeySetId, now: u64) -> Option<Fetch> {
         let is_awaited = self.awaited().contains(&id);
         let mut keys = self.keys.borrow_mut();
-        let was_busy = keys.is_busy(id, now);
+        let before = keys.version(id);
         let fetch = match &self.shared {
             None => keys.start(id, is_awaited, now),
             Some(shared) => shared.start(&mut keys, id, is_awaited, now),
         };
         let is_under_way = fetch.is_some() || keys.is_busy(id, now);
+        let has_others = keys.version(id) != before;
         drop(keys);
         if !is_under_way {
-            // Keys that another worker has had for a while may lack the one that is waited for.
-            self.wake(id, was_busy);
+            // Another worker's keys may be older than the request, and lack the one that it needs.
+            self.wake(id, !has_others);
         }
         fetch
     }

@@ -129,6 +129,11 @@ impl KeyStore {
             .is_some_and(|slot| slot.record.is_busy(now))
     }
 
+    /// Tells the keys of a set from those before and after.
+    pub(crate) fn version(&self, id: KeySetId) -> Option<u64> {
+        Some(self.slots.get(id.0)?.record.version)
+    }
+
     /// Whether this worker is fetching the set.
     pub(crate) fn is_fetching(&self, id: KeySetId) -> bool {
         self.slots.get(id.0).is_some_and(|slot| slot.step.is_some())

@@ -59,20 +59,26 @@ fn who_starts_later_starts_with_the_shared_keys() {
 
 #[test]
 fn a_new_key_is_fetched_for_a_worker_that_had_no_keys_yet() {
-    let fixture = Fixture::new();
-    let one = fixture.sharing_vm();
-    let old = json!({ "keys": [mint::public_key("kp384")] });
-    one.answer(fetch(&one), 200, old.to_string().as_bytes());
+    for knows_of_the_fetch in [false, true] {
+        let fixture = Fixture::new();
+        let one = fixture.sharing_vm();
+        let callout = fetch(&one);
+        let new = fixture.beside(&one);
+        if knows_of_the_fetch {
+            new.tick();
+        }
+        let old = json!({ "keys": [mint::public_key("kp384")] });
+        one.answer(callout, 200, old.to_string().as_bytes());
 
-    let new = fixture.beside(&one);
-    let stream = fixture.ask(&new, "good");
-    new.tick();
-    assert!(
-        matches!(new.state(stream), State::Paused),
-        "the shared keys are older than the request"
-    );
-    new.answer(fetch(&new), 200, &fixture.keys());
-    assert!(is_forwarded(&new, stream));
+        let stream = fixture.ask(&new, "good");
+        new.tick();
+        assert!(
+            matches!(new.state(stream), State::Paused),
+            "the shared keys are older than the request"
+        );
+        new.answer(fetch(&new), 200, &fixture.keys());
+        assert!(is_forwarded(&new, stream));
+    }
 }
 
 #[test]
