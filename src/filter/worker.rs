@@ -184,7 +184,7 @@ impl Worker {
         let is_under_way = fetch.is_some() || keys.is_busy(id, now);
         let has_others = keys.version(id) != before;
         drop(keys);
-        if !is_under_way {
+        if has_others || !is_under_way {
             // Another worker's keys may be older than the request, and lack the one that it needs.
             self.wake(id, !has_others);
         }

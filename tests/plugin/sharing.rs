@@ -82,6 +82,20 @@ fn a_new_key_is_fetched_for_a_worker_that_had_no_keys_yet() {
 }
 
 #[test]
+fn shared_keys_serve_a_new_worker_while_fresh_ones_are_fetched() {
+    let fixture = Fixture::new();
+    let one = fixture.sharing_vm();
+    one.answer(fetch(&one), 200, &fixture.keys());
+    one.set_time(NOW + 300);
+    fetch(&one);
+
+    let new = fixture.beside(&one);
+    let stream = fixture.ask(&new, "good");
+    new.tick();
+    assert!(is_forwarded(&new, stream));
+}
+
+#[test]
 fn a_failure_answers_the_requests_of_every_worker() {
     let fixture = Fixture::new();
     let one = fixture.sharing_vm();
