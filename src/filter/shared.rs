@@ -46,7 +46,7 @@ impl Shared {
         let version = match host::shared_data(record) {
             Ok((record, version)) => {
                 let bodies = || Some(host::shared_data(bodies).ok()?.0);
-                let has_new_keys = keys.adopt(id, &record, bodies, now);
+                let has_new_keys = keys.adopt(id, &record, bodies);
                 // Whoever waited for that fetch is answered by how it ended.
                 if has_new_keys || was_busy && !keys.is_busy(id, now) {
                     return None;

@@ -4,7 +4,7 @@
 
 use fastrand::Rng;
 
-use super::source::Fetching;
+use super::source::{Fetching, KeySetSource};
 
 /// The pause after the first failed fetch, in seconds, and the longest one.
 const FIRST_PAUSE: u64 = 2;
@@ -31,52 +31,61 @@ pub(crate) struct Record {
     refetch_at: u64,
     /// The keys are to be fetched again, while they serve on.
     refresh_at: u64,
-    /// The keys serve no longer.
-    expires_at: u64,
+    fetched_at: u64,
+    /// How long the keys may be kept, in seconds.
+    lifetime: u64,
     /// The last answer was an empty set, which didn't replace the keys yet.
     empty_since: u64,
 }
 
-const FIELDS: usize = 9;
+const FIELDS: usize = 10;
+
+/// Whether a time is still to come. One that is further ahead than it could be by right isn't: the clock
+/// was set back, or another wrote nonsense, and nobody is to wait for it.
+fn lies_ahead(time: u64, now: u64, at_most: u64) -> bool {
+    time > now && time - now <= at_most
+}
 
 impl Record {
-    pub(super) fn is_busy(&self, now: u64) -> bool {
-        now < self.busy_until
+    pub(super) fn is_busy(&self, now: u64, source: &KeySetSource) -> bool {
+        lies_ahead(self.busy_until, now, source.duration())
     }
 
     pub(super) fn may_retry(&self, now: u64) -> bool {
-        now >= self.retry_at
+        !lies_ahead(self.retry_at, now, LONGEST_PAUSE)
     }
 
     pub(super) fn refuses(&self, now: u64) -> bool {
-        now < self.refuse_until
+        lies_ahead(self.refuse_until, now, LONGEST_PAUSE)
     }
 
-    pub(super) fn may_refetch(&self, now: u64) -> bool {
-        self.may_retry(now) && now >= self.refetch_at
+    pub(super) fn may_refetch(&self, now: u64, source: &KeySetSource) -> bool {
+        let interval = source.fetching.refetch_interval.as_secs();
+        let longest = interval.saturating_add(interval / 10);
+        self.may_retry(now) && !lies_ahead(self.refetch_at, now, longest)
     }
 
-    pub(super) fn is_due(&self, now: u64) -> bool {
-        now >= self.refresh_at
+    pub(super) fn is_due(&self, now: u64, source: &KeySetSource) -> bool {
+        let longest = source.fetching.cache_duration.as_secs();
+        !lies_ahead(self.refresh_at, now, longest)
     }
 
-    pub(super) fn has_expired(&self, now: u64) -> bool {
-        now >= self.expires_at
+    pub(super) fn has_expired(&self, now: u64, source: &KeySetSource) -> bool {
+        let Fetching {
+            cache_duration,
+            stale_if_error,
+            ..
+        } = &*source.fetching;
+        let lifetime = self.lifetime.min(cache_duration.as_secs());
+        let kept = lifetime.saturating_add(stale_if_error.as_secs());
+        now.abs_diff(self.fetched_at) >= kept
     }
 
-    /// A fetch starts that takes at most `duration` seconds; an early one is for a token that no
-    /// key fits.
-    pub(super) fn start(
-        &mut self,
-        now: u64,
-        duration: u64,
-        early: bool,
-        fetching: &Fetching,
-        random: &mut Rng,
-    ) {
-        self.busy_until = now.saturating_add(duration);
+    /// A fetch starts; an early one is for a token that no key fits.
+    pub(super) fn start(&mut self, now: u64, early: bool, source: &KeySetSource, random: &mut Rng) {
+        self.busy_until = now.saturating_add(source.duration());
         if early {
-            let interval = fetching.refetch_interval.as_secs();
+            let interval = source.fetching.refetch_interval.as_secs();
             let spread = random.u64(0..=interval / 10);
             self.refetch_at = now.saturating_add(interval).saturating_add(spread);
         }
@@ -84,15 +93,8 @@ impl Record {
 
     /// Keys came that may be kept for `lifetime` seconds. They are fetched again in the last
     /// quarter of it, not by all proxies at once.
-    pub(super) fn succeed(
-        &mut self,
-        now: u64,
-        lifetime: u64,
-        fetching: &Fetching,
-        random: &mut Rng,
-    ) {
+    pub(super) fn succeed(&mut self, now: u64, lifetime: u64, random: &mut Rng) {
         let early = random.u64(lifetime / 20..=lifetime / 4);
-        let stale = fetching.stale_if_error.as_secs();
         *self = Self {
             version: random.u64(1..),
             busy_until: 0,
@@ -101,7 +103,8 @@ impl Record {
             refuse_until: 0,
             refetch_at: self.refetch_at,
             refresh_at: now.saturating_add((lifetime - early).max(1)),
-            expires_at: now.saturating_add(lifetime).saturating_add(stale),
+            fetched_at: now,
+            lifetime,
             empty_since: 0,
         };
     }
@@ -143,38 +146,25 @@ impl Record {
         bytes
     }
 
-    /// Reads what another worker wrote. A time further ahead than it could be by right puts nothing
-    /// off: it may be read again and again, and nobody would ever fetch.
-    pub(super) fn from_bytes(
-        bytes: &[u8],
-        now: u64,
-        duration: u64,
-        fetching: &Fetching,
-    ) -> Option<Self> {
+    /// Reads what another worker wrote.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; FIELDS * 8] = bytes.try_into().ok()?;
         let mut fields = bytes.chunks_exact(8).map(|field| {
             let field = field.try_into().map(u64::from_le_bytes);
             field.unwrap_or_default()
         });
         let mut next = || fields.next();
-        let at_most = |time: u64, seconds: u64| time.min(now.saturating_add(seconds));
-        let within = |time: u64, seconds: u64| match time > now.saturating_add(seconds) {
-            true => 0,
-            false => time,
-        };
-        let lifetime = fetching.cache_duration.as_secs();
-        let stale = fetching.stale_if_error.as_secs();
-        let interval = fetching.refetch_interval.as_secs();
         Some(Self {
             version: next()?,
-            busy_until: within(next()?, duration),
+            busy_until: next()?,
             failures: next()?,
-            retry_at: within(next()?, LONGEST_PAUSE),
-            refuse_until: within(next()?, LONGEST_PAUSE),
-            refetch_at: within(next()?, interval.saturating_add(interval / 10)),
-            refresh_at: within(next()?, lifetime),
-            expires_at: at_most(next()?, lifetime.saturating_add(stale)),
-            empty_since: at_most(next()?, 0),
+            retry_at: next()?,
+            refuse_until: next()?,
+            refetch_at: next()?,
+            refresh_at: next()?,
+            fetched_at: next()?,
+            lifetime: next()?,
+            empty_since: next()?,
         })
     }
 
@@ -187,7 +177,8 @@ impl Record {
             self.refuse_until,
             self.refetch_at,
             self.refresh_at,
-            self.expires_at,
+            self.fetched_at,
+            self.lifetime,
             self.empty_since,
         ]
     }

@@ -109,8 +109,8 @@ impl KeyStore {
             return Lookup::Unavailable;
         };
         match &slot.keys {
-            Some(keys) if !slot.record.has_expired(now) => Lookup::Ready(keys),
-            _ if slot.record.refuses(now) && !slot.record.is_busy(now) => Lookup::Unavailable,
+            Some(keys) if !slot.record.has_expired(now, &slot.source) => Lookup::Ready(keys),
+            _ if slot.record.refuses(now) && !slot.is_busy(now) => Lookup::Unavailable,
             _ => Lookup::Pending,
         }
     }
@@ -118,15 +118,14 @@ impl KeyStore {
     /// Whether a fetch may still bring the key of a token that none of the keys fits: one is under
     /// way, or the last such fetch is long enough ago.
     pub(crate) fn may_bring_another(&self, id: KeySetId, now: u64) -> bool {
-        let record = self.slots.get(id.0).map(|slot| &slot.record);
-        record.is_some_and(|record| record.is_busy(now) || record.may_refetch(now))
+        self.slots
+            .get(id.0)
+            .is_some_and(|slot| slot.is_busy(now) || slot.record.may_refetch(now, &slot.source))
     }
 
     /// Whether a fetch of the set is under way, here or at another worker.
     pub(crate) fn is_busy(&self, id: KeySetId, now: u64) -> bool {
-        self.slots
-            .get(id.0)
-            .is_some_and(|slot| slot.record.is_busy(now))
+        self.slots.get(id.0).is_some_and(|slot| slot.is_busy(now))
     }
 
     /// Tells the keys of a set from those before and after.
@@ -143,26 +142,19 @@ impl KeyStore {
     /// in vain a moment ago. Whoever sends the fetch must call [`Self::finish`].
     pub fn start(&mut self, id: KeySetId, is_awaited: bool, now: u64) -> Option<Fetch> {
         let slot = self.slots.get_mut(id.0)?;
-        let record = &mut slot.record;
-        let serves = slot.keys.is_some() && !record.has_expired(now);
-        let early = serves && !record.is_due(now);
+        let (record, source) = (&mut slot.record, &slot.source);
+        let serves = slot.keys.is_some() && !record.has_expired(now, source);
+        let early = serves && !record.is_due(now, source);
         let may_start = match early {
-            true => is_awaited && record.may_refetch(now),
+            true => is_awaited && record.may_refetch(now, source),
             false if is_awaited && !serves => !record.refuses(now),
             false => record.may_retry(now),
         };
-        if record.is_busy(now) || !may_start {
+        if record.is_busy(now, source) || !may_start {
             return None;
         }
         slot.is_awaited = is_awaited;
-        let duration = slot.source.duration();
-        record.start(
-            now,
-            duration,
-            early,
-            &slot.source.fetching,
-            &mut self.random,
-        );
+        record.start(now, early, source, &mut self.random);
         slot.step = Some(match &slot.source.origin {
             Origin::At(_) => Step::KeySet {
                 metadata: Vec::new(),
@@ -221,7 +213,7 @@ impl KeyStore {
     #[must_use]
     pub fn due(&self, now: u64) -> Vec<KeySetId> {
         let is_due = |slot: &Slot| match slot.keys {
-            Some(_) => slot.record.is_due(now),
+            Some(_) => slot.record.is_due(now, &slot.source),
             None => self.prefetches && slot.record.may_retry(now),
         };
         let slots = self.slots.iter().enumerate();
@@ -250,13 +242,11 @@ impl KeyStore {
         id: KeySetId,
         record: &[u8],
         bodies: impl FnOnce() -> Option<Vec<u8>>,
-        now: u64,
     ) -> bool {
         let Some(slot) = self.slots.get_mut(id.0) else {
             return false;
         };
-        let (duration, fetching) = (slot.source.duration(), &slot.source.fetching);
-        let Some(record) = Record::from_bytes(record, now, duration, fetching) else {
+        let Some(record) = Record::from_bytes(record) else {
             return false;
         };
         let is_new = record.version != slot.record.version;
@@ -285,6 +275,10 @@ enum Taken {
 }
 
 impl Slot {
+    fn is_busy(&self, now: u64) -> bool {
+        self.record.is_busy(now, &self.source)
+    }
+
     fn take(
         &mut self,
         step: Step,
@@ -317,8 +311,7 @@ impl Slot {
             }
         }
         let lifetime = answer.lifetime(&self.source.fetching);
-        let fetching = &self.source.fetching;
-        self.record.succeed(now, lifetime, fetching, random);
+        self.record.succeed(now, lifetime, random);
         self.keys = Some(keys);
         self.bodies = bodies;
         Ok(Taken::Keys)

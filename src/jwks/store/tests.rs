@@ -330,31 +330,31 @@ fn workers() -> (KeyStore, KeyStore) {
 }
 
 /// Hands what one worker knows to another.
-fn share(from: &KeyStore, to: &mut KeyStore, now: u64) -> bool {
-    to.adopt(ID, &from.record(ID).unwrap(), || from.bodies(ID), now)
+fn share(from: &KeyStore, to: &mut KeyStore) -> bool {
+    to.adopt(ID, &from.record(ID).unwrap(), || from.bodies(ID))
 }
 
 #[test]
 fn a_worker_goes_on_from_what_another_knows() {
     let (mut one, mut other) = (discovered(), discovered());
     one.start(ID, true, T);
-    assert!(!share(&one, &mut other, T));
+    assert!(!share(&one, &mut other));
     assert!(other.start(ID, true, T).is_none(), "the other one fetches");
     assert!(other.is_busy(ID, T) && !other.is_fetching(ID));
 
     let metadata = br#"{"issuer":"https://a.test/b","jwks_uri":"https://k.test/j"}"#;
     one.finish(ID, answer(metadata), T).unwrap();
     one.finish(ID, answer(BODY), T).unwrap();
-    assert!(share(&one, &mut other, T));
+    assert!(share(&one, &mut other));
     assert_eq!(state(&other, T), "ready");
-    assert!(!share(&one, &mut other, T), "nothing new");
+    assert!(!share(&one, &mut other), "nothing new");
     let due = first(T, |now| one.due(now) == [ID]);
     assert_eq!(other.due(due - 1), []);
     assert_eq!(other.due(due), [ID]);
 
     // A failure is every worker's.
     fail(&mut other, due);
-    share(&other, &mut one, due);
+    share(&other, &mut one);
     assert!(one.start(ID, true, due).is_none());
     assert_eq!(state(&one, due), "ready");
 }
@@ -363,7 +363,7 @@ fn a_worker_goes_on_from_what_another_knows() {
 fn workers_that_fetched_at_the_same_time_come_to_the_same_keys() {
     let (mut one, mut other) = workers();
     fetch(&mut one, T);
-    share(&one, &mut other, T);
+    share(&one, &mut other);
     one.start(ID, false, T + 300);
     // It takes so long that another worker doesn't wait for it.
     other.start(ID, false, T + 307);
@@ -372,7 +372,7 @@ fn workers_that_fetched_at_the_same_time_come_to_the_same_keys() {
     other
         .finish(ID, answer(rotated.as_bytes()), T + 307)
         .unwrap();
-    assert!(share(&other, &mut one, T + 307));
+    assert!(share(&other, &mut one));
     assert_eq!(one.bodies(ID), other.bodies(ID));
 }
 
@@ -380,14 +380,14 @@ fn workers_that_fetched_at_the_same_time_come_to_the_same_keys() {
 fn an_empty_set_is_confirmed_by_any_worker() {
     let (mut one, mut other) = workers();
     fetch(&mut one, T);
-    share(&one, &mut other, T);
+    share(&one, &mut other);
     one.start(ID, true, T + 300);
     one.finish(ID, answer(EMPTY), T + 300).unwrap();
-    share(&one, &mut other, T + 300);
+    share(&one, &mut other);
     assert!(other.start(ID, true, T + 301).is_some());
     other.finish(ID, answer(EMPTY), T + 301).unwrap();
     assert_eq!(state(&other, T + 301), "empty");
-    assert!(share(&other, &mut one, T + 301));
+    assert!(share(&other, &mut one));
     assert_eq!(state(&one, T + 301), "empty");
 }
 
@@ -411,22 +411,58 @@ fn what_others_wrote_is_checked() {
         (b"", Some(bodies.clone())),
     ] {
         let mut other = store();
-        assert!(!other.adopt(ID, record, || bodies, T));
+        assert!(!other.adopt(ID, record, || bodies));
         assert!(other.start(ID, true, T).is_some(), "it fetches for itself");
     }
 
-    // No time that is out of reach puts a fetch off, and keys don't last for ever.
-    let mut other = store();
+    // No time that is out of reach puts a fetch off, or makes keys serve.
     let mut far = record.clone();
     far[8..].fill(0xff);
-    assert!(other.adopt(ID, &far, || Some(bodies.clone()), T));
-    assert_eq!(state(&other, T), "ready");
-    assert_eq!(other.due(T), [ID]);
-    assert_eq!(first(T, |now| state(&other, now) != "ready"), T + 300 + DAY);
-    assert!(other.start(ID, false, T).is_some());
+    for version in [record[..8].to_vec(), vec![0; 8]] {
+        let mut other = store();
+        far[..8].copy_from_slice(&version);
+        other.adopt(ID, &far, || Some(bodies.clone()));
+        assert_eq!(state(&other, T), "pending");
+        assert!(other.start(ID, true, T).is_some());
+    }
+}
+
+#[test]
+fn keys_serve_as_long_as_each_configuration_says() {
+    let mut one = store();
+    fetch(&mut one, T);
     let mut other = store();
-    far[..8].fill(0);
-    assert!(!other.adopt(ID, &far, || None, T));
-    assert_eq!(state(&other, T), "pending");
-    assert!(other.start(ID, true, T).is_some());
+    let source = &other.slots[0].source;
+    other.slots[0].source = Rc::new(KeySetSource {
+        origin: source.origin.clone(),
+        timeout: source.timeout,
+        fetching: Rc::new(Fetching {
+            clusters: ClusterMap::default(),
+            cache_duration: Duration::from_secs(100),
+            min_cache_duration: Duration::from_secs(30),
+            stale_if_error: Duration::ZERO,
+            refetch_interval: Duration::from_secs(30),
+            allow_link_local: false,
+        }),
+    });
+    assert!(share(&one, &mut other));
+    for now in [T, T + 50, T + 99] {
+        share(&one, &mut other);
+        assert_eq!(state(&other, now), "ready");
+    }
+    assert_eq!(other.due(T), [ID], "it wants them fresher");
+    assert_eq!(state(&other, T + 100), "pending");
+    assert_eq!(state(&one, T + 100), "ready");
+}
+
+#[test]
+fn a_clock_that_is_set_back_keeps_nobody_waiting() {
+    let mut store = store();
+    fail(&mut store, T);
+    assert_eq!(state(&store, T), "unavailable");
+    assert_eq!(state(&store, T - 3600), "pending");
+    fetch(&mut store, T - 3600);
+    assert_eq!(state(&store, T - 3600), "ready");
+    assert_eq!(state(&store, T - 7200), "ready");
+    assert_eq!(store.due(T - 7200), [ID]);
 }
