@@ -125,7 +125,9 @@ impl Rule {
 
     fn verify(&self, text: &[u8], known: Known<'_>) -> Result<Verified, Miss> {
         let token = Token::parse(text).map_err(Miss::Refused)?;
-        let Known { keys, waited, now } = known;
+        let Known {
+            keys, waited, now, ..
+        } = known;
         token.validate(&self.expected, now).map_err(Miss::Refused)?;
         let id = match &self.keys {
             Keys::Inline(keys) => return token.verify(keys).map_err(Miss::Refused),

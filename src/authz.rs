@@ -1,18 +1,31 @@
-//! Authorization: Istio's policies over a request and the identity of its token.
+//! Authorization: Istio's policies over a request, the identity of its token, and its connection.
 
-use std::fmt;
+mod index;
+mod path;
+mod peer;
+mod principal;
+mod rules;
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+pub(crate) use self::path::PathMatch;
+pub(crate) use self::peer::{PeerMatch, PeerPattern, TrustDomains};
+pub(crate) use self::principal::PrincipalMatch;
+pub(crate) use self::rules::{RuleName, RuleSet, Unknown};
 use crate::authn::Identity;
+use crate::connection::{Connection, Metadata};
 use crate::jwt::ClaimPath;
 use crate::matcher::StringMatch;
 use crate::outcome::{Reason, Refusal};
 use crate::request::Request;
 
 /// The policies that apply here, by action.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PolicySet {
-    pub(crate) deny: Vec<Policy>,
-    pub(crate) allow: Vec<Policy>,
+    pub(crate) deny: RuleSet,
+    pub(crate) allow: RuleSet,
 }
 
 /// One AuthorizationPolicy.
@@ -24,30 +37,60 @@ pub(crate) struct Policy {
 }
 
 /// One rule: a source and an operation and all conditions. An empty list of sources or operations
-/// leaves them open.
-#[derive(Debug)]
-pub(crate) struct Rule {
-    pub(crate) from: Vec<Vec<Condition>>,
-    pub(crate) to: Vec<Vec<Condition>>,
-    pub(crate) when: Vec<Condition>,
+/// leaves them open. `P` is how peers are matched.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule<P = PeerMatch> {
+    pub(crate) from: Vec<Vec<Condition<P>>>,
+    pub(crate) to: Vec<Vec<Condition<P>>>,
+    pub(crate) when: Vec<Condition<P>>,
 }
 
 /// A test, or its opposite: `values` and `notValues`, `hosts` and `notHosts`.
-#[derive(Debug)]
-pub(crate) struct Condition {
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Condition<P = PeerMatch> {
     pub(crate) negated: bool,
-    pub(crate) test: Test,
+    pub(crate) test: Test<P>,
 }
 
 /// An attribute of the request and the patterns of which one must match.
-#[derive(Debug)]
-pub(crate) enum Test {
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Test<P = PeerMatch> {
     Claim(ClaimPath, Vec<StringMatch>),
+    DestinationIp(Vec<IpNet>),
+    DestinationPort(Vec<u16>),
+    /// The TCP peer.
+    DirectIp(Vec<IpNet>),
     /// Any one line of this header; Envoy from 1.38 on looks at each by itself.
     Header(String, Vec<StringMatch>),
     Host(Vec<StringMatch>),
-    Path(Vec<StringMatch>),
+    /// What another filter wrote to dynamic metadata.
+    Metadata {
+        filter: String,
+        key: String,
+        patterns: Vec<MetadataMatch>,
+    },
+    Path(Vec<PathMatch>),
+    Peer(Vec<P>),
+    /// The client as trusted proxies report it.
+    RemoteIp(Vec<IpNet>),
     RequestPrincipal(Vec<PrincipalMatch>),
+    ServerName(Vec<StringMatch>),
+}
+
+/// A pattern for dynamic metadata.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum MetadataMatch {
+    /// An item of a list: Istio writes it as `[value]`.
+    Item(StringMatch),
+    Text(StringMatch),
+}
+
+/// What policies look at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subject<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) identity: Option<&'a Identity<'a>>,
+    pub(crate) connection: &'a Connection<'a>,
 }
 
 impl PolicySet {
@@ -57,171 +100,167 @@ impl PolicySet {
     /// # Errors
     ///
     /// The refusal, with the rule that decided.
-    pub(crate) fn authorize(
-        &self,
-        request: &Request,
-        identity: Option<&Identity<'_>>,
-    ) -> Result<Option<RuleName<'_>>, Refusal> {
-        if let Some(rule) = first_match(&self.deny, request, identity) {
+    pub(crate) fn authorize(&self, subject: Subject<'_>) -> Result<Option<RuleName<'_>>, Refusal> {
+        if let Some(rule) = self.deny.first_match(subject) {
             return Err(Refusal {
                 reason: Reason::PolicyDenied,
                 policy: Some(rule.to_string()),
             });
         }
-        match first_match(&self.allow, request, identity) {
+        match self.allow.first_match(subject) {
             None if !self.allow.is_empty() => Err(Reason::PolicyNoneAllows.into()),
             rule => Ok(rule),
         }
     }
 }
 
-/// A rule and its place, in Istio's form: `ns[foo]-policy[name]-rule[0]`. It is put together only
-/// where it is told.
-pub(crate) struct RuleName<'p>(&'p Policy, usize);
-
-impl fmt::Display for RuleName<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}-rule[{}]", self.0.name, self.1)
-    }
-}
-
-fn first_match<'p>(
-    policies: &'p [Policy],
-    request: &Request,
-    identity: Option<&Identity<'_>>,
-) -> Option<RuleName<'p>> {
-    policies.iter().find_map(|policy| {
-        let index = policy
-            .rules
-            .iter()
-            .position(|rule| rule.matches(request, identity))?;
-        Some(RuleName(policy, index))
-    })
-}
-
-impl Rule {
-    fn matches(&self, request: &Request, identity: Option<&Identity<'_>>) -> bool {
-        let all = |conditions: &[Condition]| {
-            conditions
-                .iter()
-                .all(|condition| condition.matches(request, identity))
+impl Rule<PeerPattern> {
+    /// The rule of a policy in this namespace, in a mesh with these names.
+    pub(crate) fn placed(self, namespace: &str, domains: &TrustDomains) -> Rule {
+        let condition = |condition: Condition<PeerPattern>| Condition {
+            negated: condition.negated,
+            test: condition.test.placed(namespace, domains),
         };
-        let one = |alternatives: &[Vec<Condition>]| {
-            alternatives.is_empty() || alternatives.iter().any(|conditions| all(conditions))
+        let all = |conditions: Vec<Condition<PeerPattern>>| -> Vec<Condition> {
+            conditions.into_iter().map(condition).collect()
         };
-        one(&self.to) && one(&self.from) && all(&self.when)
+        Rule {
+            from: self.from.into_iter().map(all).collect(),
+            to: self.to.into_iter().map(all).collect(),
+            when: all(self.when),
+        }
     }
 }
 
-impl Condition {
-    fn matches(&self, request: &Request, identity: Option<&Identity<'_>>) -> bool {
-        self.test.matches(request, identity) != self.negated
-    }
-}
-
-impl Test {
+impl<P> Test<P> {
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Claim(_, patterns)
             | Self::Header(_, patterns)
             | Self::Host(patterns)
-            | Self::Path(patterns) => patterns.is_empty(),
+            | Self::ServerName(patterns) => patterns.is_empty(),
+            Self::DestinationIp(blocks) | Self::DirectIp(blocks) | Self::RemoteIp(blocks) => {
+                blocks.is_empty()
+            }
+            Self::DestinationPort(ports) => ports.is_empty(),
+            Self::Metadata { patterns, .. } => patterns.is_empty(),
+            Self::Path(patterns) => patterns.is_empty(),
+            Self::Peer(patterns) => patterns.is_empty(),
             Self::RequestPrincipal(patterns) => patterns.is_empty(),
         }
     }
+}
 
-    fn matches(&self, request: &Request, identity: Option<&Identity<'_>>) -> bool {
-        let any = |patterns: &[StringMatch], value: &[u8]| {
-            patterns.iter().any(|pattern| pattern.matches(value))
-        };
+impl Test<PeerPattern> {
+    fn placed(self, namespace: &str, domains: &TrustDomains) -> Test {
         match self {
-            Self::Claim(path, patterns) => identity.is_some_and(|identity| {
-                identity.any_text(path, |text| any(patterns, text.as_bytes()))
-            }),
-            Self::Header(name, patterns) => request.values(name).any(|value| any(patterns, value)),
-            Self::Host(patterns) => request
-                .value(":authority")
-                .is_some_and(|host| any(patterns, &host.to_ascii_lowercase())),
-            Self::Path(patterns) => request.path().is_some_and(|path| any(patterns, path)),
-            Self::RequestPrincipal(patterns) => identity
-                .is_some_and(|identity| patterns.iter().any(|pattern| pattern.matches(identity))),
+            Self::Claim(path, patterns) => Test::Claim(path, patterns),
+            Self::DestinationIp(blocks) => Test::DestinationIp(blocks),
+            Self::DestinationPort(ports) => Test::DestinationPort(ports),
+            Self::DirectIp(blocks) => Test::DirectIp(blocks),
+            Self::Header(name, patterns) => Test::Header(name, patterns),
+            Self::Host(patterns) => Test::Host(patterns),
+            Self::Metadata {
+                filter,
+                key,
+                patterns,
+            } => Test::Metadata {
+                filter,
+                key,
+                patterns,
+            },
+            Self::Path(patterns) => Test::Path(patterns),
+            Self::Peer(patterns) => {
+                let placed = |pattern: &PeerPattern| pattern.placed(namespace, domains);
+                Test::Peer(patterns.iter().flat_map(placed).collect())
+            }
+            Self::RemoteIp(blocks) => Test::RemoteIp(blocks),
+            Self::RequestPrincipal(patterns) => Test::RequestPrincipal(patterns),
+            Self::ServerName(patterns) => Test::ServerName(patterns),
         }
     }
 }
 
-/// A pattern for `issuer/subject`.
-///
-/// Istio cuts the pattern at its last `/` and compares the parts with `iss` and `sub` one by one
-/// (pilot/pkg/security/authz/model, `requestPrincipalGenerator`). A star at the start belongs to
-/// the issuer, or to the subject where there is no `/`; only without one does a star at the end
-/// count. A token without `sub` has no principal, whatever the pattern.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct PrincipalMatch {
-    issuer: StringMatch,
-    subject: StringMatch,
-}
-
-impl PrincipalMatch {
-    pub(crate) fn parse(pattern: &str) -> Self {
-        let exact = |text: &str| StringMatch::Exact(text.to_owned());
-        let cut = pattern.rsplit_once('/');
-        let (issuer, subject) = if pattern == "*" {
-            (StringMatch::NotEmpty, StringMatch::NotEmpty)
-        } else if pattern.starts_with('*') {
-            match cut {
-                Some((issuer, subject)) => (StringMatch::text(issuer), exact(subject)),
-                None => (StringMatch::NotEmpty, StringMatch::text(pattern)),
-            }
-        } else if pattern.ends_with('*') {
-            match cut {
-                Some((issuer, subject)) => (exact(issuer), StringMatch::text(subject)),
-                None => (StringMatch::text(pattern), StringMatch::NotEmpty),
-            }
-        } else {
-            let (issuer, subject) = cut.unwrap_or((pattern, ""));
-            (exact(issuer), exact(subject))
-        };
-        Self { issuer, subject }
-    }
-
-    fn matches(&self, identity: &Identity<'_>) -> bool {
-        let matches = |claim: &str, pattern: &StringMatch| {
-            identity
-                .text(claim)
-                .is_some_and(|text| pattern.matches(text.as_bytes()))
-        };
-        matches("iss", &self.issuer) && matches("sub", &self.subject)
+impl Condition {
+    /// `None` where it can't be told.
+    fn matches(&self, subject: Subject<'_>) -> Option<bool> {
+        Some(self.test.matches(subject)? != self.negated)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn principals_are_cut_at_the_last_slash() {
-        use StringMatch::{Exact, NotEmpty, Prefix, Suffix};
-        let text = str::to_owned;
-        for (pattern, issuer, subject) in [
-            ("*", NotEmpty, NotEmpty),
-            ("foo/bar", Exact(text("foo")), Exact(text("bar"))),
-            ("foo/bar*", Exact(text("foo")), Prefix(text("bar"))),
-            ("foo/*", Exact(text("foo")), NotEmpty),
-            ("*/foo", NotEmpty, Exact(text("foo"))),
-            ("*/foo*", NotEmpty, Exact(text("foo*"))),
-            ("*bar/foo", Suffix(text("bar")), Exact(text("foo"))),
-            ("*foo", NotEmpty, Suffix(text("foo"))),
-            ("foo*", Prefix(text("foo")), NotEmpty),
-            ("https://foo*", Exact(text("https:/")), Prefix(text("foo"))),
-            (
-                "https://foo//a",
-                Exact(text("https://foo/")),
-                Exact(text("a")),
+impl Test {
+    fn matches(&self, subject: Subject<'_>) -> Option<bool> {
+        let Subject {
+            request,
+            identity,
+            connection,
+        } = subject;
+        let any = |patterns: &[StringMatch], value: &[u8]| {
+            patterns.iter().any(|pattern| pattern.matches(value))
+        };
+        let within = |blocks: &[IpNet], address: Option<IpAddr>| {
+            let address = address?;
+            Some(blocks.iter().any(|block| block.contains(&address)))
+        };
+        match self {
+            Self::Claim(path, patterns) => Some(identity.is_some_and(|identity| {
+                identity.any_text(path, |text| any(patterns, text.as_bytes()))
+            })),
+            Self::DestinationIp(blocks) => within(blocks, connection.destination_ip()),
+            Self::DestinationPort(ports) => Some(ports.contains(&connection.destination_port()?)),
+            Self::DirectIp(blocks) => within(blocks, connection.direct_ip()),
+            Self::Header(name, patterns) => {
+                Some(request.values(name).any(|value| any(patterns, value)))
+            }
+            Self::Host(patterns) => Some(
+                request
+                    .value(":authority")
+                    .is_some_and(|host| any(patterns, &host.to_ascii_lowercase())),
             ),
-            ("foo", Exact(text("foo")), Exact(text(""))),
-        ] {
-            let expected = PrincipalMatch { issuer, subject };
-            assert_eq!(PrincipalMatch::parse(pattern), expected, "{pattern}");
+            Self::Metadata {
+                filter,
+                key,
+                patterns,
+            } => {
+                let value = connection.metadata(filter, key);
+                Some(value.is_some_and(|value| patterns.iter().any(|p| p.matches(&value))))
+            }
+            Self::Path(patterns) => match request.path() {
+                Some(path) => path::any(patterns, path),
+                None => Some(false),
+            },
+            Self::Peer(patterns) => {
+                let peer = connection.peer();
+                Some(peer.is_some_and(|id| patterns.iter().any(|pattern| pattern.matches(id))))
+            }
+            Self::RemoteIp(blocks) => within(blocks, connection.remote_ip()),
+            Self::RequestPrincipal(patterns) => {
+                Some(identity.is_some_and(|identity| {
+                    patterns.iter().any(|pattern| pattern.matches(identity))
+                }))
+            }
+            Self::ServerName(patterns) => Some(any(patterns, connection.server_name())),
+        }
+    }
+}
+
+impl MetadataMatch {
+    /// Istio's: a value in brackets means a list.
+    pub(crate) fn parse(pattern: &str) -> Self {
+        let inner = pattern.strip_prefix('[').and_then(|p| p.strip_suffix(']'));
+        match inner {
+            Some(inner) => Self::Item(StringMatch::text(inner)),
+            None => Self::Text(StringMatch::text(pattern)),
+        }
+    }
+
+    fn matches(&self, value: &Metadata) -> bool {
+        match (self, value) {
+            (Self::Item(pattern), Metadata::List(items)) => {
+                items.iter().any(|item| pattern.matches(item))
+            }
+            (Self::Text(pattern), Metadata::Text(text)) => pattern.matches(text),
+            _ => false,
         }
     }
 }

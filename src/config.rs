@@ -120,9 +120,13 @@ record! {
         waypoint: bool,
         /// The namespace whose resources apply everywhere. Default: `istio-system`.
         root_namespace: Option<Text>,
+        /// The trust domain of the mesh. Default: `cluster.local`.
+        trust_domain: Option<Text>,
+        /// Other trust domains whose identities are the mesh's own.
+        trust_domain_aliases: Vec<Text>,
     }
     unread {
-        trust_domain, trust_domain_aliases, ports,
+        ports,
     }
 }
 

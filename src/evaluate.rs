@@ -1,6 +1,8 @@
 //! The one function that decides.
 
 use crate::authn::Halt;
+use crate::authz::Subject;
+use crate::connection::{Connection, Host};
 use crate::jwks::{KeySetId, KeyStore};
 use crate::outcome::{Outcome, Refusal};
 use crate::policy::Policy;
@@ -13,6 +15,8 @@ pub struct Known<'a> {
     pub keys: &'a KeyStore,
     /// Those for which this request has waited already. It doesn't wait for them twice.
     pub waited: &'a [KeySetId],
+    /// Who knows the rest of the request.
+    pub host: &'a dyn Host,
     /// Seconds since the Unix epoch.
     pub now: u64,
 }
@@ -37,7 +41,12 @@ pub fn evaluate(policy: &Policy, known: Known<'_>, request: &Request) -> Outcome
     let changes = policy.authentication.changes(request, &authenticated);
     let changed = request.changed(&changes);
     let identity = authenticated.identity.as_ref();
-    match policy.authorization.authorize(&changed, identity) {
+    let subject = Subject {
+        request: &changed,
+        identity,
+        connection: &Connection::new(known.host),
+    };
+    match policy.authorization.authorize(subject) {
         Ok(rule) => Outcome::Forward(changes, told.forwarded(rule.as_ref(), identity)),
         Err(refusal) => {
             let state = told.refused(&refusal, identity);

@@ -4,6 +4,7 @@
 //! A panic here or below would take the VM down for every request on its worker, so host calls go
 //! through [`host`] alone, which has none.
 
+mod attributes;
 mod host;
 mod logger;
 mod root;

@@ -3,7 +3,7 @@
 //! The core is [`evaluate`], a pure function that knows nothing of Envoy:
 //!
 //! ```
-//! use portcullis::{KeyStore, Known, Node, Outcome, Policy, Request, evaluate};
+//! use portcullis::{KeyStore, Known, NoHost, Node, Outcome, Policy, Request, evaluate};
 //!
 //! let configuration = br#"{"authorizationPolicies": [{
 //!     "rules": [{"to": [{"operation": {"paths": ["/healthz"]}}]}]
@@ -11,7 +11,7 @@
 //! let policy = Policy::load(configuration, &Node::default())?;
 //! let keys = KeyStore::new(&policy, 0);
 //! let request = |path: &str| Request::new(vec![(":path".into(), path.into())]);
-//! let known = Known { keys: &keys, waited: &[], now: 1_700_000_000 };
+//! let known = Known { keys: &keys, waited: &[], host: &NoHost, now: 1_700_000_000 };
 //!
 //! assert!(matches!(evaluate(&policy, known, &request("/healthz")), Outcome::Forward(..)));
 //! assert!(matches!(evaluate(&policy, known, &request("/")), Outcome::Refuse(..)));
@@ -23,6 +23,7 @@
 mod authn;
 mod authz;
 mod config;
+mod connection;
 mod evaluate;
 mod filter;
 mod filter_state;
@@ -39,6 +40,7 @@ mod request;
 mod vectors;
 
 pub use self::config::reader::{Mistake, Mistakes};
+pub use self::connection::{Attribute, Host, Metadata, NoHost};
 pub use self::evaluate::{Known, evaluate};
 pub use self::filter::start;
 pub use self::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore};

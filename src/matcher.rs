@@ -5,7 +5,7 @@
 //! (pilot/pkg/security/authz/matcher).
 
 /// A compiled pattern.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum StringMatch {
     Exact(String),
     /// `*` where it means "not empty": Istio writes it as the regular expression `.+`, in which

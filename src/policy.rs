@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::authn::{Authentication, Keys, Rule};
-use crate::authz::{self, PolicySet};
+use crate::authz::{self, PolicySet, RuleSet, Unknown};
 use crate::config::authorization::Action;
 use crate::config::reader::{Input, Mistake, Mistakes, Read as _, Readable, Report};
 use crate::config::text::text;
@@ -28,6 +28,8 @@ pub struct Node {
     pub namespace: Option<String>,
     /// `LABELS`
     pub labels: Option<BTreeMap<String, String>>,
+    /// `TRUST_DOMAIN`
+    pub trust_domain: Option<String>,
 }
 
 /// The rules of one configuration, compiled.
@@ -111,7 +113,8 @@ struct Compiler {
     here: Here,
     fetching: Rc<Fetching>,
     rules: Vec<Rule>,
-    authorization: PolicySet,
+    deny: Vec<authz::Policy>,
+    allow: Vec<authz::Policy>,
     key_sets: Vec<Rc<KeySetSource>>,
     /// Resources that are for other workloads.
     elsewhere: Vec<String>,
@@ -123,7 +126,8 @@ impl Compiler {
             here: Here::new(config.workload.as_ref(), node),
             fetching: Rc::new(Jwks::fetching(config.jwks.as_ref())),
             rules: Vec::new(),
-            authorization: PolicySet::default(),
+            deny: Vec::new(),
+            allow: Vec::new(),
             key_sets: Vec::new(),
             elsewhere: Vec::new(),
         }
@@ -188,8 +192,8 @@ impl Compiler {
         let mut summary = format!(
             "{} JWT rules, {} DENY and {} ALLOW policies apply to workload `{}` in namespace `{}`",
             self.rules.len(),
-            self.authorization.deny.len(),
-            self.authorization.allow.len(),
+            self.deny.len(),
+            self.allow.len(),
             config
                 .workload
                 .and_then(|workload| text(&workload.name))
@@ -204,9 +208,7 @@ impl Compiler {
                 summary.push_str(&format!(" and {} more", rest.len()));
             }
         }
-        let nothing = self.rules.is_empty()
-            && self.authorization.deny.is_empty()
-            && self.authorization.allow.is_empty();
+        let nothing = self.rules.is_empty() && self.deny.is_empty() && self.allow.is_empty();
         if nothing {
             warnings.push("nothing applies here, so every request passes".to_owned());
         }
@@ -217,7 +219,10 @@ impl Compiler {
                 config.tokens.unwrap_or_default(),
                 metadata,
             ),
-            authorization: self.authorization,
+            authorization: PolicySet {
+                deny: RuleSet::new(self.deny, Unknown::Matches),
+                allow: RuleSet::new(self.allow, Unknown::Fails),
+            },
             filter_state: FilterState::new(config.filter_state),
             realm: config
                 .errors
@@ -264,12 +269,16 @@ impl Compiler {
         rules: Vec<AuthorizationRules>,
     ) {
         let policies = match action {
-            Action::Allow => &mut self.authorization.allow,
-            Action::Deny => &mut self.authorization.deny,
+            Action::Allow => &mut self.allow,
+            Action::Deny => &mut self.deny,
         };
+        let domains = &self.here.trust_domains;
         policies.push(authz::Policy {
             name: format!("ns[{namespace}]-policy[{name}]"),
-            rules: rules.into_iter().map(|rule| rule.0).collect(),
+            rules: rules
+                .into_iter()
+                .map(|rule| rule.0.placed(namespace, domains))
+                .collect(),
         });
     }
 }

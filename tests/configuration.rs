@@ -404,6 +404,7 @@ fn resources_are_strict_in_spec_and_lenient_around_it() {
 fn a_resource_that_can_not_be_placed_is_a_mistake() {
     let nowhere = Node::default();
     let here = Node {
+        trust_domain: None,
         namespace: Some("foo".to_owned()),
         labels: Some([("app".to_owned(), "x".to_owned())].into()),
     };
@@ -541,6 +542,7 @@ fn a_resource_that_can_not_be_placed_is_a_mistake() {
 #[test]
 fn what_the_node_does_not_know_must_be_written() {
     let labelled = Node {
+        trust_domain: None,
         namespace: Some("foo".to_owned()),
         labels: Some(
             [(

@@ -5,8 +5,8 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis::{
-    Answer, Fetch, FetchError, Fetched, KeyStore, Known, Node, Outcome, Policy, Property, evaluate,
-    reply,
+    Answer, Fetch, FetchError, Fetched, KeyStore, Known, NoHost, Node, Outcome, Policy, Property,
+    evaluate, reply,
 };
 use serde_json::Value;
 use support::case::{Case, Oracle, Play, Suite, server_key};
@@ -83,6 +83,7 @@ fn only_keys_that_change_something_are_waited_for() {
         let known = Known {
             keys: &KeyStore::new(&policy, 0),
             waited: &[],
+            host: &NoHost,
             now: play.now,
         };
         let request = portcullis::Request::new(play.request.pairs());
@@ -130,6 +131,7 @@ fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
         let known = Known {
             keys: &keys,
             waited: &waited,
+            host: &NoHost,
             now,
         };
         match evaluate(policy, known, &request) {

@@ -8,7 +8,7 @@ use jwt_simple::algorithms::{
     EdDSAKeyPairLike as _, MLDSAKeyPairLike as _, RSAKeyPairLike as _,
 };
 use jwt_simple::prelude::*;
-use portcullis::{KeyStore, Known, Node, Outcome, Policy, Reason, Request, evaluate};
+use portcullis::{KeyStore, Known, NoHost, Node, Outcome, Policy, Reason, Request, evaluate};
 use serde_json::{Value, json};
 
 const RSA_BITS: usize = 2048;
@@ -36,6 +36,7 @@ fn outcome(jwk: &str, token: &str, seconds_from_now: i64) -> Outcome {
     let known = Known {
         keys: &KeyStore::new(&policy, 0),
         waited: &[],
+        host: &NoHost,
         now,
     };
     evaluate(&policy, known, &request)

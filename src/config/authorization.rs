@@ -1,8 +1,12 @@
 //! The rules of an `AuthorizationPolicy`, read into the conditions that are evaluated.
 
-use super::reader::{Input, Read, record};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::reader::{Input, Object, Read, record};
 use super::text::{HeaderName, Text};
-use crate::authz::{Condition, PrincipalMatch, Rule, Test};
+use crate::authz::{Condition, MetadataMatch, PathMatch, PeerPattern, PrincipalMatch, Rule, Test};
 use crate::jwt::ClaimPath;
 use crate::matcher::StringMatch;
 
@@ -49,7 +53,7 @@ pub(crate) fn check_action(
 
 /// One rule of a policy.
 #[derive(Debug)]
-pub(crate) struct AuthorizationRules(pub(crate) Rule);
+pub(crate) struct AuthorizationRules(pub(crate) Rule<PeerPattern>);
 
 record! {
     /// Istio's `Rule`.
@@ -100,33 +104,95 @@ record! {
 
 /// All of these must hold.
 #[derive(Debug)]
-pub(crate) struct Source(Vec<Condition>);
+pub(crate) struct Source(Vec<Condition<PeerPattern>>);
 
 /// All of these must hold.
 #[derive(Debug)]
-pub(crate) struct Operation(Vec<Condition>);
+pub(crate) struct Operation(Vec<Condition<PeerPattern>>);
 
 record! {
     /// Istio's `Source`.
     pub(crate) struct SourceFields {
+        /// Addresses of TCP peers, single ones or blocks.
+        ip_blocks: Vec<IpNet>,
+        /// Addresses that don't match.
+        not_ip_blocks: Vec<IpNet>,
+        /// Namespaces of peers, by their certificates.
+        namespaces: Vec<Text>,
+        /// Namespaces that don't match.
+        not_namespaces: Vec<Text>,
+        /// Identities of peers, by their certificates: `trust-domain/ns/namespace/sa/account`.
+        principals: Vec<Text>,
+        /// Identities that don't match.
+        not_principals: Vec<Text>,
+        /// Addresses of clients, as trusted proxies report them.
+        remote_ip_blocks: Vec<IpNet>,
+        /// Addresses that don't match.
+        not_remote_ip_blocks: Vec<IpNet>,
         /// Identities of tokens: `issuer/subject`.
         request_principals: Vec<PrincipalMatch>,
         /// Identities of tokens that don't match.
         not_request_principals: Vec<PrincipalMatch>,
+        /// Service accounts of peers: `namespace/name`, or a name in the namespace of the policy.
+        service_accounts: Vec<ServiceAccount>,
+        /// Service accounts that don't match.
+        not_service_accounts: Vec<ServiceAccount>,
+        /// Trust domains of peers.
+        trust_domains: Vec<TrustDomain>,
+        /// Trust domains that don't match.
+        not_trust_domains: Vec<TrustDomain>,
     }
-    not_yet {
-        principals, not_principals, namespaces, not_namespaces, service_accounts,
-        not_service_accounts, trust_domains, not_trust_domains, ip_blocks, not_ip_blocks,
-        remote_ip_blocks, not_remote_ip_blocks,
+    check check_source;
+}
+
+/// As Istio's webhook says it.
+fn check_source(source: &SourceFields, input: &Input<'_>) {
+    let accounts = [&source.service_accounts, &source.not_service_accounts];
+    let others = [
+        &source.principals,
+        &source.not_principals,
+        &source.namespaces,
+        &source.not_namespaces,
+    ];
+    if accounts.iter().any(|list| !list.is_empty()) && others.iter().any(|list| !list.is_empty()) {
+        input.mistake(
+            "`serviceAccounts` can't stand beside `principals` and `namespaces`: write two sources",
+        );
+    }
+    if accounts.iter().any(|list| list.len() > MAX_ACCOUNTS) {
+        input.mistake(format!(
+            "`serviceAccounts` may not have more than {MAX_ACCOUNTS} values: write two sources"
+        ));
     }
 }
 
 impl Read for Source {
     fn read(input: &Input<'_>) -> Option<Self> {
         let fields = SourceFields::read(input)?;
+        let peers = |texts: Vec<Text>, pattern: fn(String) -> PeerPattern| {
+            Test::Peer(texts.into_iter().map(|text| pattern(text.0)).collect())
+        };
+        let accounts = |accounts: Vec<ServiceAccount>| {
+            Test::Peer(accounts.into_iter().map(|account| account.0).collect())
+        };
+        let domains = |domains: Vec<TrustDomain>| {
+            Test::Peer(domains.into_iter().map(|domain| domain.0).collect())
+        };
         let conditions = conditions([
             (false, Test::RequestPrincipal(fields.request_principals)),
             (true, Test::RequestPrincipal(fields.not_request_principals)),
+            (false, peers(fields.principals, PeerPattern::Principal)),
+            (true, peers(fields.not_principals, PeerPattern::Principal)),
+            (false, peers(fields.namespaces, PeerPattern::Namespace)),
+            (true, peers(fields.not_namespaces, PeerPattern::Namespace)),
+            (false, accounts(fields.service_accounts)),
+            (true, accounts(fields.not_service_accounts)),
+            (false, domains(fields.trust_domains)),
+            (true, domains(fields.not_trust_domains)),
+            (false, Test::DirectIp(fields.ip_blocks)),
+            (true, Test::DirectIp(fields.not_ip_blocks)),
+            (false, Test::RemoteIp(fields.remote_ip_blocks)),
+            (true, Test::RemoteIp(fields.not_remote_ip_blocks)),
         ]);
         if conditions.is_empty() {
             input.mistake("`source` must not be empty: remove `from` to match any source");
@@ -146,13 +212,14 @@ record! {
         methods: Vec<Text>,
         /// Methods that don't match.
         not_methods: Vec<Text>,
-        /// Paths, compared without the query.
-        paths: Vec<PathPattern>,
+        /// Paths, compared without the query. A segment `{*}` is any one segment, `{**}` any path.
+        paths: Vec<PathMatch>,
         /// Paths that don't match.
-        not_paths: Vec<PathPattern>,
-    }
-    not_yet {
-        ports, not_ports,
+        not_paths: Vec<PathMatch>,
+        /// Ports on which requests arrive, as strings.
+        ports: Vec<Port>,
+        /// Ports that don't match.
+        not_ports: Vec<Port>,
     }
 }
 
@@ -163,14 +230,18 @@ impl Read for Operation {
         let methods = |texts: Vec<Text>| {
             Test::Header(":method".to_owned(), compile(&texts, StringMatch::header))
         };
-        let paths = |paths: Vec<PathPattern>| Test::Path(paths.into_iter().map(|p| p.0).collect());
+        let ports = |ports: Vec<Port>| {
+            Test::DestinationPort(ports.into_iter().map(|port| port.0).collect())
+        };
         let conditions = conditions([
             (false, hosts(fields.hosts)),
             (true, hosts(fields.not_hosts)),
             (false, methods(fields.methods)),
             (true, methods(fields.not_methods)),
-            (false, paths(fields.paths)),
-            (true, paths(fields.not_paths)),
+            (false, Test::Path(fields.paths)),
+            (true, Test::Path(fields.not_paths)),
+            (false, ports(fields.ports)),
+            (true, ports(fields.not_ports)),
         ]);
         if conditions.is_empty() {
             input.mistake("`operation` must not be empty: remove `to` to match any operation");
@@ -179,30 +250,102 @@ impl Read for Operation {
     }
 }
 
-fn compile(texts: &[Text], pattern: impl Fn(&str) -> StringMatch) -> Vec<StringMatch> {
+fn compile<T>(texts: &[Text], pattern: impl Fn(&str) -> T) -> Vec<T> {
     texts.iter().map(|text| pattern(&text.0)).collect()
 }
 
 /// A field that lists nothing says nothing.
-fn conditions<const N: usize>(fields: [(bool, Test); N]) -> Vec<Condition> {
+fn conditions<const N: usize>(
+    fields: [(bool, Test<PeerPattern>); N],
+) -> Vec<Condition<PeerPattern>> {
     let stated = fields.into_iter().filter(|(_, test)| !test.is_empty());
     stated
         .map(|(negated, test)| Condition { negated, test })
         .collect()
 }
 
-/// A pattern for paths.
-#[derive(Debug)]
-pub(crate) struct PathPattern(StringMatch);
-
-impl Read for PathPattern {
+impl Read for PathMatch {
     fn read(input: &Input<'_>) -> Option<Self> {
         let Text(path) = Text::read(input)?;
-        if path.contains(['{', '}']) {
-            input.mistake("path templates are not supported by this version of Portcullis");
-            return None;
+        Self::parse(&path)
+            .map_err(|error| input.mistake(error))
+            .ok()
+    }
+}
+
+/// A port, which Istio writes as a string.
+#[derive(Debug)]
+pub(crate) struct Port(u16);
+
+impl Read for Port {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let port = input.text()?.parse().ok().map(Self);
+        if port.is_none() {
+            input.mistake("not a port: write a number from 0 to 65535 in quotes");
         }
-        Some(Self(StringMatch::text(&path)))
+        port
+    }
+}
+
+impl Read for IpNet {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let text = input.text()?;
+        let single = || text.parse::<IpAddr>().ok().map(Self::from);
+        let block = text.parse().ok().or_else(single);
+        if block.is_none() {
+            input.mistake(
+                "not an address: write for example `10.1.2.3`, `10.0.0.0/8` or `fd00::/8`",
+            );
+        }
+        block
+    }
+}
+
+/// Istio's limits on `serviceAccounts`.
+const MAX_ACCOUNTS: usize = 16;
+const MAX_ACCOUNT_LENGTH: usize = 320;
+
+/// `namespace/name`, or a name.
+#[derive(Debug)]
+pub(crate) struct ServiceAccount(PeerPattern);
+
+impl Read for ServiceAccount {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let Text(account) = Text::read(input)?;
+        let parts: Vec<&str> = account.split('/').collect();
+        if account.contains('*') {
+            input.mistake("a service account can't have wildcards: write it whole");
+        } else if parts.len() > 2 || parts.contains(&"") {
+            input.mistake("not a service account: write `name` or `namespace/name`");
+        } else if account.len() > MAX_ACCOUNT_LENGTH {
+            input.mistake(format!(
+                "a service account can't be longer than {MAX_ACCOUNT_LENGTH} characters"
+            ));
+        } else {
+            return Some(Self(PeerPattern::ServiceAccount(account)));
+        }
+        None
+    }
+}
+
+/// A trust domain, with at most one `*` at an end.
+#[derive(Debug)]
+pub(crate) struct TrustDomain(PeerPattern);
+
+impl Read for TrustDomain {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let Text(domain) = Text::read(input)?;
+        let inner = domain
+            .strip_prefix('*')
+            .or_else(|| domain.strip_suffix('*'));
+        if inner.unwrap_or(&domain).contains('*') {
+            input.mistake("a trust domain has at most one `*`, at its start or end");
+        } else if domain.contains('/') {
+            input.mistake("a trust domain has no `/`: write only the domain");
+        } else {
+            return Some(Self(PeerPattern::TrustDomain(domain)));
+        }
+        None
     }
 }
 
@@ -214,23 +357,22 @@ impl Read for PrincipalMatch {
 
 /// Istio's `Condition`: one for `values`, one for `notValues`.
 #[derive(Debug)]
-pub(crate) struct When(Vec<Condition>);
+pub(crate) struct When(Vec<Condition<PeerPattern>>);
 
 impl Read for When {
     fn read(input: &Input<'_>) -> Option<Self> {
         let object = input.object()?;
         object.deny_unknown(&["key", "values", "not_values"], &[], &[]);
-        let key = object.field::<Key>("key");
-        let values = object.field::<Vec<Text>>("values");
-        let not_values = object.field::<Vec<Text>>("not_values");
-        let (key, values, not_values) = (key?, values?, not_values?);
+        let key = object.field::<Key>("key")?;
+        let (values, not_values) = (
+            key.values(&object, "values"),
+            key.values(&object, "not_values"),
+        );
+        let (values, not_values) = (values?, not_values?);
         if values.is_empty() && not_values.is_empty() {
             input.mistake("write at least one of `values` and `notValues`");
         }
-        Some(Self(conditions([
-            (false, key.test(&values)),
-            (true, key.test(&not_values)),
-        ])))
+        Some(Self(conditions([(false, values), (true, not_values)])))
     }
 }
 
@@ -238,19 +380,59 @@ impl Read for When {
 #[derive(Clone, Debug)]
 enum Key {
     Claim(ClaimPath),
+    DestinationIp,
+    DestinationPort,
+    DirectIp,
     Header(String),
+    Metadata { filter: String, key: String },
+    Namespace,
+    Principal,
+    RemoteIp,
     RequestPrincipal,
+    ServerName,
+    ServiceAccount,
+    TrustDomain,
 }
 
 impl Key {
-    fn test(&self, values: &[Text]) -> Test {
-        match self {
-            Self::Claim(path) => Test::Claim(path.clone(), compile(values, StringMatch::text)),
-            Self::Header(name) => Test::Header(name.clone(), compile(values, StringMatch::header)),
-            Self::RequestPrincipal => {
-                Test::RequestPrincipal(values.iter().map(|v| PrincipalMatch::parse(&v.0)).collect())
+    /// What a field with values asks for.
+    fn values(&self, object: &Object<'_>, field: &str) -> Option<Test<PeerPattern>> {
+        let texts = || object.field::<Vec<Text>>(field);
+        let blocks = || object.field::<Vec<IpNet>>(field);
+        let strings = |pattern: fn(&str) -> StringMatch| Some(compile(&texts()?, pattern));
+        let peers = |pattern: fn(String) -> PeerPattern| {
+            Some(texts()?.into_iter().map(|text| pattern(text.0)).collect())
+        };
+        Some(match self {
+            Self::Claim(path) => Test::Claim(path.clone(), strings(StringMatch::text)?),
+            Self::DestinationIp => Test::DestinationIp(blocks()?),
+            Self::DestinationPort => {
+                let ports = object.field::<Vec<Port>>(field)?;
+                Test::DestinationPort(ports.into_iter().map(|port| port.0).collect())
             }
-        }
+            Self::DirectIp => Test::DirectIp(blocks()?),
+            Self::Header(name) => Test::Header(name.clone(), strings(StringMatch::header)?),
+            Self::Metadata { filter, key } => Test::Metadata {
+                filter: filter.clone(),
+                key: key.clone(),
+                patterns: compile(&texts()?, MetadataMatch::parse),
+            },
+            Self::Namespace => Test::Peer(peers(PeerPattern::Namespace)?),
+            Self::Principal => Test::Peer(peers(PeerPattern::Principal)?),
+            Self::RemoteIp => Test::RemoteIp(blocks()?),
+            Self::RequestPrincipal => {
+                Test::RequestPrincipal(object.field::<Vec<PrincipalMatch>>(field)?)
+            }
+            Self::ServerName => Test::ServerName(strings(StringMatch::text)?),
+            Self::ServiceAccount => {
+                let accounts = object.field::<Vec<ServiceAccount>>(field)?;
+                Test::Peer(accounts.into_iter().map(|account| account.0).collect())
+            }
+            Self::TrustDomain => {
+                let domains = object.field::<Vec<TrustDomain>>(field)?;
+                Test::Peer(domains.into_iter().map(|domain| domain.0).collect())
+            }
+        })
     }
 
     fn parse(text: &str) -> Result<Self, &'static str> {
@@ -264,36 +446,52 @@ impl Key {
                 .map(Self::Header)
                 .ok_or("write the header in brackets: `request.headers[User-Agent]`");
         }
+        if let Some(rest) = text.strip_prefix("experimental.") {
+            return metadata(rest).ok_or(
+                "write the filter and its key: `experimental.envoy.filters.network.mysql_proxy[db]`",
+            );
+        }
         match text {
             "" => Err("an empty key can't be decided: write for example `request.headers[x-a]`"),
-            "request.auth.principal" => Ok(Self::RequestPrincipal),
+            "connection.sni" => Ok(Self::ServerName),
+            "destination.ip" => Ok(Self::DestinationIp),
+            "destination.port" => Ok(Self::DestinationPort),
+            "remote.ip" => Ok(Self::RemoteIp),
             "request.auth.audiences" => Ok(Self::Claim(ClaimPath::top("aud"))),
             "request.auth.presenter" => Ok(Self::Claim(ClaimPath::top("azp"))),
-            "source.ip"
-            | "remote.ip"
-            | "source.namespace"
-            | "source.serviceAccount"
-            | "source.trustDomain"
-            | "source.principal"
-            | "destination.ip"
-            | "destination.port"
-            | "connection.sni" => {
-                Err("this attribute is not supported by this version of Portcullis")
-            }
-            text if text.starts_with("experimental.envoy.filters.") => {
-                Err("this attribute is not supported by this version of Portcullis")
-            }
+            "request.auth.principal" => Ok(Self::RequestPrincipal),
+            "source.ip" => Ok(Self::DirectIp),
+            "source.namespace" => Ok(Self::Namespace),
+            "source.principal" => Ok(Self::Principal),
+            "source.serviceAccount" => Ok(Self::ServiceAccount),
+            "source.trustDomain" => Ok(Self::TrustDomain),
             text if text.starts_with("destination.labels") => {
                 Err("this attribute was replaced by the resource's `selector`")
             }
             "destination.namespace" => {
                 Err("this attribute was replaced by the resource's `metadata.namespace`")
             }
-            _ => Err("unknown attribute: write `request.auth.claims[...]`, \
-                      `request.headers[...]`, `request.auth.principal`, \
-                      `request.auth.audiences` or `request.auth.presenter`"),
+            "destination.name" | "destination.user" => {
+                Err("this attribute is no more: the resource's `selector` says whom it is for")
+            }
+            _ => Err("unknown attribute: write one of `request.headers[...]`, \
+                      `request.auth.claims[...]`, `request.auth.principal`, \
+                      `request.auth.audiences`, `request.auth.presenter`, `source.ip`, \
+                      `source.namespace`, `source.principal`, `source.serviceAccount`, \
+                      `source.trustDomain`, `remote.ip`, `destination.ip`, `destination.port`, \
+                      `connection.sni`"),
         }
     }
+}
+
+/// `envoy.filters.a.b[key]`
+fn metadata(text: &str) -> Option<Key> {
+    let (filter, key) = text.strip_suffix(']')?.split_once('[')?;
+    let is_named = filter.starts_with("envoy.filters.") && !key.is_empty();
+    is_named.then(|| Key::Metadata {
+        filter: filter.to_owned(),
+        key: key.to_owned(),
+    })
 }
 
 /// Pseudo-headers are addressed by their own name, as in Istio.

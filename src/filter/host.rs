@@ -200,7 +200,7 @@ fn headers(map: u32) -> Result<Vec<(String, Vec<u8>)>, Status> {
 
 /// Takes apart a serialised map: a count, the sizes of all names and values, and then the names
 /// and values themselves, each with a zero byte behind it.
-fn pairs(map: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
+pub(crate) fn pairs(map: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
     if map.is_empty() {
         return Some(Vec::new());
     }

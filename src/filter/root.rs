@@ -166,11 +166,13 @@ fn is_private() -> bool {
 fn node() -> Node {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).ok();
     let labels = host::property_map(&["xds", "node", "metadata", "LABELS"]);
+    let member = |name| {
+        let value = host::property(&["xds", "node", "metadata", name]).ok();
+        value.and_then(text).filter(|value| !value.is_empty())
+    };
     Node {
-        namespace: host::property(&["xds", "node", "metadata", "NAMESPACE"])
-            .ok()
-            .and_then(text)
-            .filter(|namespace| !namespace.is_empty()),
+        namespace: member("NAMESPACE"),
+        trust_domain: member("TRUST_DOMAIN"),
         labels: labels.map(|labels| {
             let labels = labels.into_iter();
             labels

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::attributes::CurrentRequest;
 use super::host;
 use super::logger::RateBound;
 use super::shared::Shared;
@@ -137,7 +138,13 @@ impl Worker {
         // Envoy hands out an empty header where it has none any more.
         request.value(":method")?;
         let keys = &*self.keys.borrow();
-        let outcome = evaluate(&self.policy, Known { keys, waited, now }, &request);
+        let known = Known {
+            keys,
+            waited,
+            host: &CurrentRequest,
+            now,
+        };
+        let outcome = evaluate(&self.policy, known, &request);
         Some((request, outcome))
     }
 

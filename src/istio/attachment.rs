@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::authz::TrustDomains;
 use crate::config::Workload;
 use crate::config::reader::{Input, Read, record};
 use crate::config::text::{Text, text};
@@ -146,6 +147,7 @@ pub(crate) struct Here {
     gateway_class: Option<String>,
     service_name: Option<String>,
     waypoint: bool,
+    pub(crate) trust_domains: TrustDomains,
 }
 
 impl Here {
@@ -157,6 +159,12 @@ impl Here {
         let label = |name| labels.as_ref().and_then(|labels| labels.get(name).cloned());
         let gateway = written(|workload| &workload.gateway).or_else(|| label(GATEWAY_LABEL));
         let class = written(|workload| &workload.gateway_class).or_else(|| label(CLASS_LABEL));
+        let own = written(|workload| &workload.trust_domain).or_else(|| node.trust_domain.clone());
+        let own = [own.unwrap_or_else(|| "cluster.local".to_owned())];
+        let aliases = workload
+            .into_iter()
+            .flat_map(|workload| &workload.trust_domain_aliases);
+        let aliases = aliases.map(|alias| alias.0.clone());
         let class = class.or_else(|| waypoint.then(|| WAYPOINT_CLASS.to_owned()));
         Self {
             namespace: written(|workload| &workload.namespace).or_else(|| node.namespace.clone()),
@@ -167,6 +175,9 @@ impl Here {
             labels,
             service_name: written(|workload| &workload.service_name),
             waypoint,
+            trust_domains: TrustDomains {
+                names: own.into_iter().chain(aliases).collect(),
+            },
         }
     }
 

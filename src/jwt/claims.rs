@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// The names on the way to a claim: members of objects, from the top.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct ClaimPath(Vec<String>);
 
 impl ClaimPath {

@@ -2,7 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use portcullis::{Answer, KeySetId, KeyStore, Known, Node, Outcome, Policy, Request, evaluate};
+use portcullis::{
+    Answer, KeySetId, KeyStore, Known, NoHost, Node, Outcome, Policy, Request, evaluate,
+};
 use serde_json::{Value, json};
 
 use crate::support::case::text;
@@ -119,6 +121,7 @@ fn wanted(policy: &Policy) -> (KeyStore, KeySetId) {
     let known = Known {
         keys: &keys,
         waited: &[],
+        host: &NoHost,
         now: 0,
     };
     match evaluate(policy, known, &request) {

@@ -1,0 +1,214 @@
+//! Patterns for paths: strings, and templates of segments.
+
+use crate::matcher::StringMatch;
+
+/// A compiled pattern.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum PathMatch {
+    Template(Template),
+    Text(StringMatch),
+}
+
+/// `/a/{*}/b/{**}`: Envoy's `uri_template` as Istio lets it be written.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Template(Vec<Part>);
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum Part {
+    Literal(String),
+    /// `{**}`: anything, also nothing.
+    Rest,
+    /// `{*}`: one segment, which isn't empty.
+    Segment,
+}
+
+const ONE: &str = "{*}";
+const ANY: &str = "{**}";
+
+/// Whether a path matches one of the patterns; `None` where that can't be told.
+pub(super) fn any(patterns: &[PathMatch], path: &[u8]) -> Option<bool> {
+    let mut told = Some(false);
+    for pattern in patterns {
+        match pattern.matches(path) {
+            Some(true) => return Some(true),
+            Some(false) => {}
+            None => told = None,
+        }
+    }
+    told
+}
+
+impl PathMatch {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with a template, in a sentence for whoever wrote it.
+    pub(crate) fn parse(pattern: &str) -> Result<Self, &'static str> {
+        // Only what names an operator is a template to Istio; other braces are then a mistake.
+        match pattern.contains(['{', '}']) {
+            true => Template::parse(pattern).map(Self::Template),
+            false => Ok(Self::Text(StringMatch::text(pattern))),
+        }
+    }
+
+    /// `None` where the path has bytes of which Envoy's templates take none: an attacker must neither
+    /// get in by one nor get around a policy.
+    pub(crate) fn matches(&self, path: &[u8]) -> Option<bool> {
+        match self {
+            Self::Template(template) => template.matches(path),
+            Self::Text(text) => Some(text.matches(path)),
+        }
+    }
+}
+
+impl Template {
+    /// What a path that matches starts with.
+    pub(super) fn start(&self) -> &str {
+        match self.0.first() {
+            Some(Part::Literal(text)) => text,
+            _ => "",
+        }
+    }
+
+    fn parse(pattern: &str) -> Result<Self, &'static str> {
+        let Some(path) = pattern.strip_prefix('/') else {
+            return Err("a path template starts with `/`");
+        };
+        let mut parts = vec![Part::Literal("/".to_owned())];
+        let mut has_rest = false;
+        for (index, segment) in path.split('/').enumerate() {
+            if index > 0 {
+                push(&mut parts, "/");
+            }
+            let is_operator = segment == ONE || segment == ANY;
+            if is_operator && has_rest {
+                return Err("`{**}` must be the last operator of a path template");
+            }
+            match segment {
+                ONE => parts.push(Part::Segment),
+                ANY => {
+                    has_rest = true;
+                    parts.push(Part::Rest);
+                }
+                literal if literal.contains(['{', '}']) => {
+                    return Err("`{` and `}` stand only in the segments `{*}` and `{**}`");
+                }
+                literal if !literal.bytes().all(is_literal) => {
+                    return Err("a segment of a path template has only letters, digits and \
+                                `-._~%!$&'()+,;:@=`");
+                }
+                literal => push(&mut parts, literal),
+            }
+        }
+        Ok(Self(parts))
+    }
+
+    fn matches(&self, path: &[u8]) -> Option<bool> {
+        let is_whole = matches(&self.0, path);
+        match path.iter().all(|byte| is_matchable(*byte)) {
+            true => Some(is_whole),
+            // The template would take it, did Envoy let it.
+            false if is_whole => None,
+            false => Some(false),
+        }
+    }
+}
+
+fn push(parts: &mut Vec<Part>, text: &str) {
+    match parts.last_mut() {
+        Some(Part::Literal(literal)) => literal.push_str(text),
+        _ => parts.push(Part::Literal(text.to_owned())),
+    }
+}
+
+fn matches(parts: &[Part], path: &[u8]) -> bool {
+    let Some((part, parts)) = parts.split_first() else {
+        return path.is_empty();
+    };
+    match part {
+        Part::Literal(literal) => path
+            .strip_prefix(literal.as_bytes())
+            .is_some_and(|path| matches(parts, path)),
+        Part::Segment => {
+            let end = path.iter().position(|byte| *byte == b'/');
+            let (segment, path) = path.split_at(end.unwrap_or(path.len()));
+            !segment.is_empty() && matches(parts, path)
+        }
+        // It is the last operator.
+        Part::Rest => match parts {
+            [Part::Literal(literal)] => path.ends_with(literal.as_bytes()),
+            _ => true,
+        },
+    }
+}
+
+/// What Istio's webhook takes in a segment.
+fn is_literal(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()+,;:@=".contains(&byte)
+}
+
+/// What Envoy's operators take, measured: all of printable ASCII but brackets.
+fn is_matchable(byte: u8) -> bool {
+    (b'!'..=b'~').contains(&byte) && byte != b'[' && byte != b']'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates() {
+        for (pattern, path, expected) in [
+            ("/foo/{*}", "/foo/bar", Some(true)),
+            ("/foo/{*}", "/foo/b%20r", Some(true)),
+            ("/foo/{*}", "/foo/b*r", Some(true)),
+            ("/foo/{*}", "/foo", Some(false)),
+            ("/foo/{*}", "/foo/", Some(false)),
+            ("/foo/{*}", "/foo//", Some(false)),
+            ("/foo/{*}", "/foo/bar/baz", Some(false)),
+            ("/foo/{*}", "/foo/[x]", None),
+            ("/foo/{*}", "/bar/[x]", Some(false)),
+            ("/foo/{**}", "/foo/", Some(true)),
+            ("/foo/{**}", "/foo/a/b", Some(true)),
+            ("/foo/{**}", "/foo/a//b", Some(true)),
+            ("/foo/{**}", "/foo", Some(false)),
+            ("/foo/{**}/", "/foo/bar/", Some(true)),
+            ("/foo/{**}/", "/foo//", Some(true)),
+            ("/foo/{**}/", "/foo/", Some(false)),
+            ("/foo/{**}/", "/foo/bar/baz.txt", Some(false)),
+            ("/{**}/x", "/a/b/x", Some(true)),
+            ("/{**}/x", "//x", Some(true)),
+            ("/{**}/x", "/x", Some(false)),
+            ("/foo/{*}/bar/{**}", "/foo/buzz/bar/", Some(true)),
+            ("/foo/{*}/bar/{**}", "/foo/buzz/bar", Some(false)),
+            ("/{*}/{*}", "/a/b", Some(true)),
+            ("/{*}/{*}", "/a", Some(false)),
+        ] {
+            let compiled = PathMatch::parse(pattern).unwrap();
+            assert_eq!(
+                compiled.matches(path.as_bytes()),
+                expected,
+                "{pattern} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_templates() {
+        for pattern in [
+            "{*}",
+            "/foo/{**}buzz/bar",
+            "/foo/{buzz}/bar",
+            "/{*}/foo/{*}.txt",
+            "/{*}/foo/{temp",
+            "/{*}/foo/temp}/bar",
+            "/{**}/{**}",
+            "/{**}/{*}",
+            "/{*}/a b",
+            "/{*}/a*",
+        ] {
+            assert!(PathMatch::parse(pattern).is_err(), "{pattern}");
+        }
+    }
+}

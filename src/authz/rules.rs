@@ -1,0 +1,202 @@
+//! The policies of one action, compiled: which rules may match is looked up, and a condition that
+//! several rules share is decided once a request.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use rustc_hash::FxHashMap;
+
+use super::index::Index;
+use super::{Condition, Policy, Rule, Subject};
+
+/// What a condition that can't be decided counts for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Unknown {
+    /// In policies that let requests in.
+    Fails,
+    /// In policies that keep them out.
+    Matches,
+}
+
+/// The policies of one action.
+#[derive(Debug)]
+pub(crate) struct RuleSet {
+    policies: Vec<String>,
+    rules: Vec<Compiled>,
+    conditions: Vec<Interned>,
+    /// How many conditions are shared.
+    shared: usize,
+    index: Index,
+    unknown: Unknown,
+}
+
+/// A rule whose conditions are numbers in the set's table.
+#[derive(Debug)]
+struct Compiled {
+    policy: usize,
+    /// Its place in the policy.
+    index: usize,
+    from: Vec<Vec<usize>>,
+    to: Vec<Vec<usize>>,
+    when: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Interned {
+    condition: Condition,
+    /// Where the answer is kept; `None` where only one rule asks.
+    slot: Option<usize>,
+}
+
+/// A rule and its place, in Istio's form: `ns[foo]-policy[name]-rule[0]`. It is put together only
+/// where it is told.
+pub(crate) struct RuleName<'p> {
+    policy: &'p str,
+    index: usize,
+}
+
+impl fmt::Display for RuleName<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}-rule[{}]", self.policy, self.index)
+    }
+}
+
+impl RuleSet {
+    pub(crate) fn new(policies: Vec<Policy>, unknown: Unknown) -> Self {
+        let mut table = Table::default();
+        let mut set = Self {
+            policies: Vec::with_capacity(policies.len()),
+            rules: Vec::new(),
+            conditions: Vec::new(),
+            shared: 0,
+            index: Index::default(),
+            unknown,
+        };
+        for policy in policies {
+            for (index, rule) in policy.rules.into_iter().enumerate() {
+                set.index.add(set.rules.len(), &rule);
+                set.rules
+                    .push(table.compile(set.policies.len(), index, rule));
+            }
+            set.policies.push(policy.name);
+        }
+        (set.conditions, set.shared) = table.finish();
+        set
+    }
+
+    /// Whether there is no policy.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    /// The first rule that matches, in the order of the policies.
+    pub(crate) fn first_match(&self, subject: Subject<'_>) -> Option<RuleName<'_>> {
+        let answers = Answers {
+            set: self,
+            subject,
+            kept: RefCell::default(),
+        };
+        let candidates = self.index.candidates(subject.request);
+        let rule = candidates
+            .filter_map(|rule| self.rules.get(rule))
+            .find(|rule| answers.matches(rule))?;
+        Some(RuleName {
+            policy: self.policies.get(rule.policy)?,
+            index: rule.index,
+        })
+    }
+}
+
+/// What is decided about one request.
+struct Answers<'a> {
+    set: &'a RuleSet,
+    subject: Subject<'a>,
+    /// By slot: what was decided.
+    kept: RefCell<Vec<Option<bool>>>,
+}
+
+impl Answers<'_> {
+    fn matches(&self, rule: &Compiled) -> bool {
+        let all = |conditions: &[usize]| conditions.iter().all(|condition| self.holds(*condition));
+        let one = |alternatives: &[Vec<usize>]| {
+            alternatives.is_empty() || alternatives.iter().any(|conditions| all(conditions))
+        };
+        one(&rule.to) && one(&rule.from) && all(&rule.when)
+    }
+
+    fn holds(&self, condition: usize) -> bool {
+        let Some(interned) = self.set.conditions.get(condition) else {
+            return false;
+        };
+        let Some(slot) = interned.slot else {
+            return self.decide(&interned.condition);
+        };
+        let mut kept = self.kept.borrow_mut();
+        if kept.is_empty() {
+            kept.resize(self.set.shared, None);
+        }
+        let Some(answer) = kept.get_mut(slot) else {
+            return false;
+        };
+        *answer.get_or_insert_with(|| self.decide(&interned.condition))
+    }
+
+    fn decide(&self, condition: &Condition) -> bool {
+        let matches = condition.matches(self.subject);
+        matches.unwrap_or(self.set.unknown == Unknown::Matches)
+    }
+}
+
+/// Gives equal conditions the same number.
+#[derive(Default)]
+struct Table {
+    numbers: FxHashMap<Condition, usize>,
+    uses: Vec<usize>,
+}
+
+impl Table {
+    fn compile(&mut self, policy: usize, index: usize, rule: Rule) -> Compiled {
+        let mut all = |conditions: Vec<Condition>| -> Vec<usize> {
+            conditions.into_iter().map(|c| self.number(c)).collect()
+        };
+        Compiled {
+            policy,
+            index,
+            from: rule.from.into_iter().map(&mut all).collect(),
+            to: rule.to.into_iter().map(&mut all).collect(),
+            when: all(rule.when),
+        }
+    }
+
+    fn number(&mut self, condition: Condition) -> usize {
+        let number = *self.numbers.entry(condition).or_insert(self.uses.len());
+        match self.uses.get_mut(number) {
+            Some(uses) => *uses += 1,
+            None => self.uses.push(1),
+        }
+        number
+    }
+
+    fn finish(self) -> (Vec<Interned>, usize) {
+        let mut shared = 0;
+        let slots: Vec<Option<usize>> = self
+            .uses
+            .iter()
+            .map(|uses| {
+                (*uses > 1).then(|| {
+                    shared += 1;
+                    shared - 1
+                })
+            })
+            .collect();
+        let mut conditions: Vec<(usize, Condition)> = self
+            .numbers
+            .into_iter()
+            .map(|(condition, number)| (number, condition))
+            .collect();
+        conditions.sort_unstable_by_key(|(number, _)| *number);
+        let interned = conditions.into_iter().zip(slots);
+        let interned = interned.map(|((_, condition), slot)| Interned { condition, slot });
+        (interned.collect(), shared)
+    }
+}
