@@ -59,7 +59,7 @@ fn every_mistake_is_listed_at_once() {
             ]})),
             {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}},
             resource("AuthorizationPolicy", "foo", &json!({"action": "FORBID", "rules": [
-                {"to": [{"operation": {"paths": ["/ok", ""], "ports": ["80"]}}]},
+                {"to": [{"operation": {"paths": ["/ok", ""], "ports": ["http"]}}]},
                 {"when": [{"key": "request.auth.claim[x]", "values": ["y"]}]},
             ]})),
         ],
@@ -83,13 +83,15 @@ fn every_mistake_is_listed_at_once() {
              write a RequestAuthentication or AuthorizationPolicy of security.istio.io/v1, and \
              leave other kinds out",
             "resources[2].spec.action: unknown action: write ALLOW or DENY",
-            "resources[2].spec.rules[0].to[0].operation.ports: not supported by this version of \
-             Portcullis: remove the resource or rule",
             "resources[2].spec.rules[0].to[0].operation.paths[1]: an empty value says \
              nothing: write one, or remove it",
-            "resources[2].spec.rules[1].when[0].key: unknown attribute: write \
-             `request.auth.claims[...]`, `request.headers[...]`, `request.auth.principal`, \
-             `request.auth.audiences` or `request.auth.presenter`",
+            "resources[2].spec.rules[0].to[0].operation.ports[0]: not a port: write a number from 0 \
+             to 65535 in quotes",
+            "resources[2].spec.rules[1].when[0].key: unknown attribute: write one of \
+             `request.headers[...]`, `request.auth.claims[...]`, `request.auth.principal`, \
+             `request.auth.audiences`, `request.auth.presenter`, `source.ip`, `source.namespace`, \
+             `source.principal`, `source.serviceAccount`, `source.trustDomain`, `remote.ip`, \
+             `destination.ip`, `destination.port`, `connection.sni`",
             "jwks.cacheDuration: not a duration; write for example \"5s\", \"1m30s\" or \"500ms\"",
         ]
     );
@@ -233,7 +235,6 @@ fn jwt_rules() {
 
 #[test]
 fn authorization_rules() {
-    let unsupported = "not supported by this version of Portcullis";
     for (rule, expected) in [
         (json!({}), None),
         (json!({"from": []}), Some("from` must not be empty")),
@@ -252,20 +253,40 @@ fn authorization_rules() {
             Some("requestPrincipals[1]: an empty value"),
         ),
         (
-            json!({"from": [{"source": {"principals": ["a"]}}]}),
-            Some(unsupported),
+            json!({"from": [{"source": {"principals": ["a", ""]}}]}),
+            Some("principals[1]: an empty value"),
         ),
         (
             json!({"from": [{"source": {"notIpBlocks": ["a"]}}]}),
-            Some(unsupported),
+            Some("notIpBlocks[0]: not an address"),
+        ),
+        (
+            json!({"from": [{"source": {"remoteIpBlocks": ["10.0.0.0/33"]}}]}),
+            Some("remoteIpBlocks[0]: not an address"),
+        ),
+        (
+            json!({"from": [{"source": {"serviceAccounts": ["ns/*"]}}]}),
+            Some("serviceAccounts[0]: a service account can't have wildcards"),
+        ),
+        (
+            json!({"from": [{"source": {"serviceAccounts": ["a"], "notNamespaces": ["b"]}}]}),
+            Some("can't stand beside"),
+        ),
+        (
+            json!({"from": [{"source": {"trustDomains": ["a/ns"]}}]}),
+            Some("trustDomains[0]: a trust domain has no `/`"),
+        ),
+        (
+            json!({"to": [{"operation": {"notPorts": ["65536"]}}]}),
+            Some("notPorts[0]: not a port"),
         ),
         (
             json!({"from": [{"source": {"not_request_principals": ["*"]}}]}),
             Some("unknown field"),
         ),
         (
-            json!({"to": [{"operation": {"paths": ["/a/{*}"]}}]}),
-            Some("path templates are not supported"),
+            json!({"to": [{"operation": {"paths": ["/a/{x}"]}}]}),
+            Some("paths[0]: `{` and `}` stand only in"),
         ),
         (
             json!({"to": [{"operation": {"methods": "GET"}}]}),
@@ -301,7 +322,7 @@ fn authorization_rules() {
         ),
         (
             json!({"when": [{"key": "source.ip", "values": ["b"]}]}),
-            Some("this attribute is not supported"),
+            Some("values[0]: not an address"),
         ),
         (
             json!({"when": [{"key": "destination.labels[a]", "values": ["b"]}]}),
