@@ -124,6 +124,7 @@ fn load(config: &Value) -> Result<Policy, String> {
 fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
     let now = play.now;
     let request = portcullis::Request::new(play.request.pairs());
+    let host = play.request.given();
     let mut keys = KeyStore::new(policy, 0);
     let mut waited = Vec::new();
     // One wait for the rules before the winner, and one for the others.
@@ -131,7 +132,7 @@ fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
         let known = Known {
             keys: &keys,
             waited: &waited,
-            host: &NoHost,
+            host: &host,
             now,
         };
         match evaluate(policy, known, &request) {

@@ -7,12 +7,14 @@ mod support;
 mod metadata;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::case::{Case, Suite};
 use support::check::differences;
 use support::envoy::{self, Envoy, Listener};
 use support::not_yet::not_yet;
+use support::place::{Place, Reserved};
 use support::server::{JwksServer, Server};
 use support::tally::Tally;
 use support::{attacks, shared};
@@ -78,26 +80,28 @@ fn a_wrong_configuration_is_no_listener() {
 struct Run<'a> {
     suites: &'a [Suite],
     envoy: Envoy,
+    _reserved: Vec<Reserved>,
     _upstream: Server,
     jwks: JwksServer,
 }
 
 impl<'a> Run<'a> {
     fn start(suites: &'a [Suite]) -> Self {
-        let mut configs = BTreeMap::new();
+        let mut listeners = BTreeMap::new();
         for suite in suites {
-            for case in suite
-                .cases
-                .iter()
-                .filter(|case| left_out(suite, case).is_none())
-            {
-                configs.insert(listener_of(suite, case), suite.config(case));
+            for case in &suite.cases {
+                let place = Place::of(suite, case);
+                if left_out(suite, case).is_some() || listeners.contains_key(&place.name) {
+                    continue;
+                }
+                let name = place.name.clone();
+                let plugin = |config: &Value| Ok(vec![envoy::plugin(&name, config)]);
+                let placed: Result<_, Infallible> = place.listener(plugin);
+                let Ok(placed) = placed;
+                listeners.insert(place.name, placed);
             }
         }
-        let listeners: Vec<_> = configs
-            .into_iter()
-            .map(|(name, config)| Listener::new(&name, vec![envoy::plugin(&name, &config)]))
-            .collect();
+        let (listeners, reserved): (Vec<_>, Vec<_>) = listeners.into_values().unzip();
         let upstream = Server::echo();
         let servers = suites.iter().flat_map(|suite| suite.servers.clone());
         let jwks = JwksServer::start(servers.collect());
@@ -105,6 +109,7 @@ impl<'a> Run<'a> {
         Self {
             suites,
             envoy: envoy.expect("Envoy"),
+            _reserved: reserved,
             _upstream: upstream,
             jwks,
         }
@@ -143,15 +148,11 @@ impl<'a> Run<'a> {
             Some(_) => Envoy::ask_and_read,
             None => Envoy::ask,
         };
-        match ask(&self.envoy, &listener_of(suite, case), &play.request) {
+        match ask(&self.envoy, &Place::of(suite, case).name, &play.request) {
             Ok(observed) => differences(&play.expect, &observed),
             Err(error) => vec![error],
         }
     }
-}
-
-fn listener_of(suite: &Suite, case: &Case) -> String {
-    format!("{}/{}", suite.name, case.config)
 }
 
 fn left_out(suite: &Suite, case: &Case) -> Option<&'static str> {

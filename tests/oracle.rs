@@ -6,10 +6,12 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use support::case::{Case, Oracle, Suite};
 use support::check::differences;
-use support::envoy::{Envoy, Listener};
+use support::envoy::Envoy;
 use support::not_yet::not_yet;
+use support::place::Place;
 use support::server::{JwksServer, Server};
 use support::tally::Tally;
 use support::{oracle, shared};
@@ -24,20 +26,21 @@ fn native_filters_agree() {
     let mut runnable = Vec::new();
     for suite in &suites {
         for case in &suite.cases {
-            match native(suite, case) {
-                Ok((filters, expect)) => {
-                    let name = format!("{}/{}", suite.name, case.config);
-                    listeners.insert(name.clone(), filters);
-                    runnable.push((suite, case, name, expect));
+            let place = Place::of(suite, case);
+            let native = native(suite, case).and_then(|expect| {
+                if !listeners.contains_key(&place.name) {
+                    let placed = place.listener(oracle::filters)?;
+                    listeners.insert(place.name.clone(), placed);
                 }
+                Ok(expect)
+            });
+            match native {
+                Ok(expect) => runnable.push((suite, case, place.name, expect)),
                 Err(reason) => tally.leave_out(&reason),
             }
         }
     }
-    let listeners: Vec<_> = listeners
-        .into_iter()
-        .map(|(name, filters)| Listener::new(&name, filters))
-        .collect();
+    let (listeners, _reserved): (Vec<_>, Vec<_>) = listeners.into_values().unzip();
     let upstream = Server::echo();
     let jwks = JwksServer::start(
         suites
@@ -60,11 +63,8 @@ fn native_filters_agree() {
     tally.finish("oracle");
 }
 
-/// The native filters for a case and what they are expected to do, or why they can't take it.
-fn native<'a>(
-    suite: &Suite,
-    case: &'a Case,
-) -> Result<(Vec<serde_json::Value>, &'a serde_json::Value), String> {
+/// What the native filters are expected to do, or why they can't be asked.
+fn native<'a>(suite: &Suite, case: &'a Case) -> Result<&'a Value, String> {
     let expect = match &case.oracle {
         Oracle::Agrees => &case.expect,
         Oracle::Differs { expect, .. } => expect,
@@ -76,9 +76,8 @@ fn native<'a>(
     if !case.runs_in("oracle") {
         return Err("other tiers".to_owned());
     }
-    let config = suite.config(case);
-    if let Some(reason) = case.left_out.or_else(|| not_yet(&config)) {
+    if let Some(reason) = case.left_out.or_else(|| not_yet(&suite.config(case))) {
         return Err(reason.to_owned());
     }
-    Ok((oracle::filters(&config)?, expect))
+    Ok(expect)
 }

@@ -73,7 +73,8 @@ fn run(suite: &Suite, tally: &mut Tally) {
 }
 
 fn ask(vm: &Vm, suite: &Suite, play: &Play) -> Vec<String> {
-    let stream = vm.request(&play.request.pairs());
+    let known = play.request.given().properties();
+    let stream = vm.request_over(known, &play.request.pairs());
     serve(vm, suite);
     match vm.state(stream).observed() {
         Some(mut observed) => {

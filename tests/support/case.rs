@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::expand::Scope;
 use super::mint;
+use super::peer::{Ahead, Given, Peer};
 
 /// One file of cases.
 pub struct Suite {
@@ -68,6 +69,8 @@ pub struct Request {
     pub remote_ip: Option<String>,
     /// Where a tier has a connection. Otherwise it's HTTP/1.1.
     pub http2: bool,
+    pub peer: Peer,
+    pub ahead: Ahead,
 }
 
 impl Suite {
@@ -227,6 +230,12 @@ impl Suite {
 }
 
 impl Case {
+    /// Where its request comes from, and what filters ahead of us tell.
+    pub fn connection(&self) -> (Peer, Ahead) {
+        let part = |name: &str| self.request.get(name);
+        (Peer::parse(part("peer")), Ahead::parse(part("ahead")))
+    }
+
     pub fn new(id: &str, config: &str, request: Value, expect: Value) -> Self {
         Self {
             id: id.to_owned(),
@@ -297,6 +306,8 @@ impl Request {
                 "headers",
                 "remote_ip",
                 "protocol",
+                "peer",
+                "ahead",
             ],
         );
         let (http2, grpc) = match request.get("protocol").map_or("HTTP", text) {
@@ -337,7 +348,14 @@ impl Request {
             headers,
             remote_ip: request.get("remote_ip").map(|ip| text(ip).to_owned()),
             http2,
+            peer: Peer::parse(request.get("peer")),
+            ahead: Ahead::parse(request.get("ahead")),
         }
+    }
+
+    /// What Envoy knows of it besides its header.
+    pub fn given(&self) -> Given {
+        Given::new(&self.peer, &self.ahead, self.remote_ip.as_deref())
     }
 
     /// What a host hands to a filter: pseudo headers first, names in lower case.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 
 use super::case::Request;
 use super::check::Observed;
+use super::peer::Peer;
 use super::server::echoed;
 use super::tally::say;
-use super::{http, http2};
+use super::{http, http2, tls};
 
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// The request header that finds a request in the access log.
@@ -32,6 +33,33 @@ pub struct Listener {
     pub name: String,
     pub filters: Vec<Value>,
     pub routes: Vec<Value>,
+    /// With port 0 any that is free.
+    pub address: SocketAddr,
+    pub transport: Transport,
+}
+
+/// What a listener speaks below HTTP.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Transport {
+    Plain,
+    /// Clients present a certificate, which is validated.
+    MutualTls,
+    /// Clients without a certificate and with one that isn't valid are taken, too.
+    OpenTls,
+}
+
+impl Transport {
+    /// What takes such a peer.
+    pub fn of(peer: &Peer) -> Self {
+        let certificate = peer.tls.as_ref().map(|tls| tls.certificate.as_ref());
+        match certificate {
+            None => Self::Plain,
+            Some(certificate) => match certificate.is_some_and(|it| it.trusted) {
+                true => Self::MutualTls,
+                false => Self::OpenTls,
+            },
+        }
+    }
 }
 
 impl Listener {
@@ -46,6 +74,8 @@ impl Listener {
             name: name.to_owned(),
             filters,
             routes: vec![connect, route],
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            transport: Transport::Plain,
         }
     }
 }
@@ -397,7 +427,6 @@ fn cluster(name: &str, address: SocketAddr) -> Value {
     })
 }
 
-/// As Istio sets up its connection manager, where it matters to us.
 fn listener(listener: &Listener, access_log: &Path) -> Value {
     let router = json!({
         "name": "envoy.filters.http.router",
@@ -406,35 +435,58 @@ fn listener(listener: &Listener, access_log: &Path) -> Value {
         },
     });
     let filters: Vec<&Value> = listener.filters.iter().chain([&router]).collect();
+    let mut chain = json!({});
+    let mut listener_filters = Vec::new();
+    if listener.transport != Transport::Plain {
+        chain["transport_socket"] = tls::transport_socket(listener.transport == Transport::OpenTls);
+        // Without it Envoy knows no server name.
+        listener_filters.push(tls_inspector());
+    }
+    chain["filters"] = json!([connection_manager(listener, &filters, access_log)]);
     json!({
         "name": listener.name,
-        "address": socket("127.0.0.1", 0),
+        "address": socket(&listener.address.ip().to_string(), listener.address.port()),
+        "listener_filters": listener_filters,
         // Every worker gets its share, of however few connections.
         "connection_balance_config": { "exact_balance": {} },
-        "filter_chains": [{ "filters": [{
-            "name": "envoy.filters.network.http_connection_manager",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.network.\
-                          http_connection_manager.v3.HttpConnectionManager",
-                "stat_prefix": listener.name,
-                "normalize_path": true,
-                "merge_slashes": false,
-                "use_remote_address": true,
-                "xff_num_trusted_hops": 1,
-                "stream_idle_timeout": "10s",
-                "max_request_headers_kb": 512,
-                "upgrade_configs": [{ "upgrade_type": "CONNECT" }],
-                "route_config": {
-                    "virtual_hosts": [{
-                        "name": "all",
-                        "domains": ["*"],
-                        "routes": listener.routes,
-                    }],
-                },
-                "http_filters": filters,
-                "access_log": [logged_requests(access_log)],
+        "filter_chains": [chain],
+    })
+}
+
+/// As Istio sets it up, where it matters to us.
+fn connection_manager(listener: &Listener, filters: &[&Value], access_log: &Path) -> Value {
+    json!({
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.\
+                      http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": listener.name,
+            "normalize_path": true,
+            "merge_slashes": false,
+            "use_remote_address": true,
+            "xff_num_trusted_hops": 1,
+            "stream_idle_timeout": "10s",
+            "max_request_headers_kb": 512,
+            "upgrade_configs": [{ "upgrade_type": "CONNECT" }],
+            "route_config": {
+                "virtual_hosts": [{
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": listener.routes,
+                }],
             },
-        }] }],
+            "http_filters": filters,
+            "access_log": [logged_requests(access_log)],
+        },
+    })
+}
+
+fn tls_inspector() -> Value {
+    json!({
+        "name": "envoy.filters.listener.tls_inspector",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+        },
     })
 }
 

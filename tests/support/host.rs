@@ -70,6 +70,8 @@ struct Host {
 #[derive(Default)]
 struct Stream {
     headers: Pairs,
+    /// What is known of its connection, by path.
+    properties: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Filter state, without its `wasm.`.
     state: BTreeMap<String, String>,
     reply: Option<Reply>,
@@ -216,6 +218,11 @@ impl Vm {
 
     /// Sends a request's headers through the filter.
     pub fn request(&self, headers: &[(String, Vec<u8>)]) -> u32 {
+        self.request_over(Vec::new(), headers)
+    }
+
+    /// The same, over a connection of which this is known.
+    pub fn request_over(&self, known: Pairs, headers: &[(String, Vec<u8>)]) -> u32 {
         let context = next_context();
         let pairs: Pairs = headers
             .iter()
@@ -227,6 +234,7 @@ impl Vm {
                 context,
                 Stream {
                     headers: pairs,
+                    properties: known.into_iter().collect(),
                     ..Stream::default()
                 },
             );

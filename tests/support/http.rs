@@ -2,13 +2,13 @@
 //! test servers share with it.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::SocketAddr;
+
+use rustls::{ClientConnection, StreamOwned};
 
 use super::case::Request;
-use super::{from_bytes, to_bytes};
-
-const TIMEOUT: Duration = Duration::from_secs(20);
+use super::peer::Peer;
+use super::{from_bytes, tls, to_bytes};
 
 /// The head of a message, and its body.
 #[derive(Debug)]
@@ -36,16 +36,35 @@ impl Message {
     }
 }
 
+/// A connection that requests go over one after the other.
+pub trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
 /// Sends a request and reads the response.
 pub fn exchange(address: SocketAddr, request: &Request) -> io::Result<Message> {
-    exchange_bytes(address, &to_wire(request))
+    exchange_over(connect(&request.peer, address)?, &to_wire(request))
 }
 
-/// Sends bytes and reads one response.
+/// Sends bytes in plain text and reads one response.
 pub fn exchange_bytes(address: SocketAddr, bytes: &[u8]) -> io::Result<Message> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+    exchange_over(connect(&Peer::default(), address)?, bytes)
+}
+
+/// A connection of this peer, its handshake not yet made.
+pub fn connect(peer: &Peer, address: SocketAddr) -> io::Result<Box<dyn Stream>> {
+    let stream = tls::connect(peer, address)?;
+    Ok(match &peer.tls {
+        None => Box::new(stream),
+        Some(handshake) => {
+            let (config, name) = tls::client(handshake, None);
+            let client = ClientConnection::new(config, name).map_err(io::Error::other)?;
+            Box::new(StreamOwned::new(client, stream))
+        }
+    })
+}
+
+fn exchange_over(mut stream: Box<dyn Stream>, bytes: &[u8]) -> io::Result<Message> {
     // Envoy may refuse a request before it has read all of it: what it says then counts.
     let sent = stream.write_all(bytes);
     let has_body = |response: &Message| {

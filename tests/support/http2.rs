@@ -1,16 +1,18 @@
-//! An HTTP/2 client, in clear text and without asking first.
+//! An HTTP/2 client; in clear text it doesn't ask first.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::case::Request;
 use super::http::Message;
-use super::{from_bytes, to_bytes};
+use super::{from_bytes, tls, to_bytes};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -21,7 +23,23 @@ pub fn exchange(address: SocketAddr, request: &Request) -> io::Result<Message> {
 }
 
 async fn send(address: SocketAddr, request: &Request) -> io::Result<Message> {
-    let stream = TcpStream::connect(address).await?;
+    let stream = tls::connect(&request.peer, address)?;
+    stream.set_nonblocking(true)?;
+    let stream = TcpStream::from_std(stream)?;
+    match &request.peer.tls {
+        None => send_over(stream, request).await,
+        Some(handshake) => {
+            let (config, name) = tls::client(handshake, Some(b"h2"));
+            let stream = TlsConnector::from(config).connect(name, stream).await?;
+            send_over(stream, request).await
+        }
+    }
+}
+
+async fn send_over(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    request: &Request,
+) -> io::Result<Message> {
     let (client, connection) = h2::client::handshake(stream)
         .await
         .map_err(io::Error::other)?;

@@ -21,12 +21,17 @@ pub mod mint;
 pub mod not_yet;
 #[cfg(not(target_family = "wasm"))]
 pub mod oracle;
+pub mod peer;
+#[cfg(not(target_family = "wasm"))]
+pub mod place;
 pub mod routing;
 pub mod scenarios;
 #[cfg(not(target_family = "wasm"))]
 pub mod server;
 pub mod shared;
 pub mod tally;
+#[cfg(not(target_family = "wasm"))]
+pub mod tls;
 pub mod vectors;
 
 use std::path::{Path, PathBuf};

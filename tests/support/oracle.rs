@@ -25,8 +25,11 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
     }
     let workload = Workload(&config["workload"]);
     let mut rules: Vec<&Value> = list(&config["jwtRules"]).collect();
-    let mut policies: Vec<(String, &Value)> = list(&config["authorizationPolicies"])
-        .map(|policy| (policy_id(workload.namespace(), policy), policy))
+    let domains = workload.trust_domains();
+    let policy =
+        |namespace: &str, metadata, spec| rbac::Policy::new(namespace, metadata, spec, &domains);
+    let mut policies: Vec<rbac::Policy<'_>> = list(&config["authorizationPolicies"])
+        .map(|spec| policy(workload.namespace(), spec, spec))
         .collect();
     let resources = list(&config["resources"]);
     let mut resources: Vec<_> = resources.filter(|r| workload.is_selected_by(r)).collect();
@@ -36,10 +39,7 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
             "RequestAuthentication" => rules.extend(list(&resource["spec"]["jwtRules"])),
             "AuthorizationPolicy" => {
                 let namespace = workload.namespace_of(resource);
-                policies.push((
-                    policy_id(namespace, &resource["metadata"]),
-                    &resource["spec"],
-                ));
+                policies.push(policy(namespace, &resource["metadata"], &resource["spec"]));
             }
             other => return Err(format!("native filters have no {other}")),
         }
@@ -52,17 +52,13 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
     for action in ["DENY", "ALLOW"] {
         let of_action: Vec<_> = policies
             .iter()
-            .filter(|(_, policy)| policy.get("action").map_or("ALLOW", text) == action)
+            .filter(|policy| policy.spec.get("action").map_or("ALLOW", text) == action)
             .collect();
         if !of_action.is_empty() {
             filters.push(rbac::filter(action, &of_action)?);
         }
     }
     Ok(filters)
-}
-
-fn policy_id(namespace: &str, metadata: &Value) -> String {
-    format!("ns[{namespace}]-policy[{}]", text(&metadata["name"]))
 }
 
 /// Whom the configuration is for.
@@ -77,6 +73,13 @@ impl<'a> Workload<'a> {
         resource["metadata"]["namespace"]
             .as_str()
             .unwrap_or_else(|| self.namespace())
+    }
+
+    /// Its own, and the aliases.
+    fn trust_domains(&self) -> Vec<String> {
+        let own = self.0["trustDomain"].as_str().unwrap_or("cluster.local");
+        let aliases = strings(self.0.get("trustDomainAliases"));
+        [vec![own.to_owned()], aliases].concat()
     }
 
     fn class(&self) -> Value {
@@ -254,8 +257,9 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 
 /// `values` and `notValues` under Istio's names for them.
 fn both(value: &Value, name: &str) -> (Vec<String>, Vec<String>) {
-    let mut negative = String::from("not");
-    negative.push_str(&name[..1].to_ascii_uppercase());
-    negative.push_str(&name[1..]);
-    (strings(value.get(name)), strings(value.get(negative)))
+    (strings(value.get(name)), strings(value.get(negative(name))))
+}
+
+fn negative(name: &str) -> String {
+    format!("not{}{}", name[..1].to_ascii_uppercase(), &name[1..])
 }

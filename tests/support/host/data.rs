@@ -12,7 +12,9 @@ unsafe extern "C" fn proxy_get_property(
 ) -> u32 {
     let path = unsafe { bytes(path, path_size) };
     call("proxy_get_property", |host| {
-        match host.properties.get(path) {
+        let stream = host.streams.get(&host.effective);
+        let of_stream = stream.and_then(|stream| stream.properties.get(path));
+        match of_stream.or_else(|| host.properties.get(path)) {
             Some(value) => unsafe { give(value, data, size) },
             None => NOT_FOUND,
         }

@@ -46,6 +46,97 @@ pub fn claim(path: &[String], values: &[String]) -> Value {
     )
 }
 
+/// The names of a certificate that a `principals` value asks for.
+pub fn peer(value: &str) -> Value {
+    match pattern(value) {
+        Pattern::Any => any(),
+        Pattern::Prefix(prefix) => json!({ "prefix": format!("spiffe://{prefix}") }),
+        Pattern::Suffix(suffix) => regex(&format!("spiffe://.*{}", quoted(suffix))),
+        Pattern::Exact(exact) => json!({ "exact": format!("spiffe://{exact}") }),
+    }
+}
+
+/// Those in a namespace, in which every `*` is anything.
+pub fn namespace(value: &str) -> Value {
+    let value = quoted(value).replace(r"\*", ".*");
+    regex(&format!(".*/ns/{value}/.*"))
+}
+
+/// Those of a service account; without a namespace, of the policy's own.
+pub fn service_account(value: &str, namespace: &str) -> Value {
+    let (namespace, name) = value.split_once('/').unwrap_or((namespace, value));
+    let (namespace, name) = (quoted(namespace), quoted(name));
+    regex(&format!("spiffe://.+/ns/{namespace}/(.+/|)sa/{name}(/.+)?"))
+}
+
+/// Those of a trust domain.
+pub fn trust_domain(value: &str) -> Value {
+    match pattern(value) {
+        Pattern::Any => json!({ "prefix": "spiffe://" }),
+        Pattern::Prefix(prefix) => regex(&format!("spiffe://{}[^/]*/.*", quoted(prefix))),
+        Pattern::Suffix(suffix) => regex(&format!("spiffe://[^/]*{}/.*", quoted(suffix))),
+        Pattern::Exact(exact) => json!({ "prefix": format!("spiffe://{exact}/") }),
+    }
+}
+
+/// A principal under every name of its trust domain, where the mesh has several
+/// (pilot/pkg/security/trustdomain).
+pub fn aliases(principal: &str, domains: &[String]) -> Vec<String> {
+    let own = vec![principal.to_owned()];
+    let parts: Vec<_> = principal.split('/').collect();
+    let [domain, _, _, _, _] = parts[..] else {
+        return own;
+    };
+    let under = |name: &String| match domain.strip_prefix('*') {
+        Some(end) if name.ends_with(end) => principal.to_owned(),
+        _ => format!("{name}{}", &principal[domain.len()..]),
+    };
+    let is_ours = |name: &String| match pattern(domain) {
+        Pattern::Any => true,
+        Pattern::Prefix(prefix) => name.starts_with(prefix),
+        Pattern::Suffix(suffix) => name.ends_with(suffix),
+        Pattern::Exact(exact) => name == exact,
+    };
+    match domain == "cluster.local" || domains.iter().any(is_ours) {
+        true => domains.iter().map(under).collect(),
+        false => own,
+    }
+}
+
+/// An address or a block of them.
+pub fn block(value: &str) -> Value {
+    let whole = if value.contains(':') { "128" } else { "32" };
+    let (address, length) = value.split_once('/').unwrap_or((value, whole));
+    let length: u32 = length.parse().expect("the length of a prefix");
+    json!({ "address_prefix": address, "prefix_len": length })
+}
+
+/// A path, which may be a template.
+pub fn path(value: &str) -> Value {
+    if !value.contains('{') {
+        return json!({ "url_path": { "path": string(value) } });
+    }
+    let template = value.replace("{**}", "**").replace("{*}", "*");
+    json!({ "uri_template": {
+        "name": "uri-template",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig",
+            "path_template": template,
+        },
+    } })
+}
+
+/// Another filter's metadata, `filter[key]`; a value in brackets means a list.
+pub fn experimental(key: &str, value: &str) -> Value {
+    let (filter, key) = key.trim_end_matches(']').split_once('[').expect("a key");
+    let item = value.strip_prefix('[').and_then(|v| v.strip_suffix(']'));
+    let matcher = match item {
+        Some(item) => json!({ "list_match": { "one_of": { "string_match": string(item) } } }),
+        None => json!({ "string_match": string(value) }),
+    };
+    json!({ "filter": filter, "path": [{ "key": key }], "value": matcher })
+}
+
 /// The issuer and the subject that a request principal asks for.
 pub fn principal(value: &str) -> [Value; 2] {
     let exact = |text: &str| json!({ "exact": text });
@@ -104,7 +195,19 @@ fn pattern(value: &str) -> Pattern<'_> {
 }
 
 fn any() -> Value {
-    json!({ "safe_regex": { "regex": ".+" } })
+    regex(".+")
+}
+
+fn regex(regex: &str) -> Value {
+    json!({ "safe_regex": { "regex": regex } })
+}
+
+fn quoted(text: &str) -> String {
+    let special = |c: char| r"\.+*?()|[]{}^$".contains(c);
+    let quoted = text
+        .chars()
+        .flat_map(|c| special(c).then_some('\\').into_iter().chain([c]));
+    quoted.collect()
 }
 
 fn metadata(path: &[String], value: &Value) -> Value {

@@ -2,8 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::case::{members, strings, text};
-use super::{both, list, matchers};
+use super::super::case::{members, text};
+use super::{both, list, matchers, negative};
+
+/// How one value is matched.
+type Matcher<'a> = Box<dyn Fn(&str) -> Value + 'a>;
 
 /// What Envoy calls the parts of a permission, and those of a principal.
 struct Words {
@@ -26,10 +29,20 @@ const PRINCIPAL: Words = Words {
     not: "not_id",
 };
 
-pub fn filter(action: &str, policies: &[&(String, &Value)]) -> Result<Value, String> {
+/// A policy, and what its place says.
+pub struct Policy<'a> {
+    namespace: String,
+    name: &'a str,
+    pub spec: &'a Value,
+    /// The names of the mesh's trust domain.
+    domains: &'a [String],
+}
+
+pub fn filter(action: &str, policies: &[&Policy<'_>]) -> Result<Value, String> {
     let mut rbac_policies = Map::new();
-    for (id, policy) in policies {
-        let mut rules = list(&policy["rules"]).enumerate().peekable();
+    for policy in policies {
+        let id = format!("ns[{}]-policy[{}]", policy.namespace, policy.name);
+        let mut rules = list(&policy.spec["rules"]).enumerate().peekable();
         if rules.peek().is_none() {
             let never = |words: &Words| json!([{ words.not: { "any": true } }]);
             let never =
@@ -37,7 +50,7 @@ pub fn filter(action: &str, policies: &[&(String, &Value)]) -> Result<Value, Str
             rbac_policies.insert(id.clone(), never);
         }
         for (index, rule) in rules {
-            rbac_policies.insert(format!("{id}-rule[{index}]"), self::rule(rule)?);
+            rbac_policies.insert(format!("{id}-rule[{index}]"), policy.rule(rule)?);
         }
     }
     Ok(json!({
@@ -49,25 +62,146 @@ pub fn filter(action: &str, policies: &[&(String, &Value)]) -> Result<Value, Str
     }))
 }
 
-fn rule(rule: &Value) -> Result<Value, String> {
-    members(rule, "rule", &["from", "to", "when"]);
-    let conditions = list(&rule["when"])
-        .map(condition)
-        .collect::<Result<Vec<_>, _>>()?
-        .concat();
-    let permissions = or_any(
-        &PERMISSION,
-        list(&rule["to"]).map(operation).collect::<Result<_, _>>()?,
-    );
-    let sources = or_any(
-        &PRINCIPAL,
-        list(&rule["from"]).map(source).collect::<Result<_, _>>()?,
-    );
-    let principals: Vec<Value> = sources
-        .into_iter()
-        .map(|source| PRINCIPAL.all([vec![source], conditions.clone()].concat()))
-        .collect();
-    Ok(json!({ "permissions": permissions, "principals": principals }))
+impl<'a> Policy<'a> {
+    pub fn new(
+        namespace: &str,
+        metadata: &'a Value,
+        spec: &'a Value,
+        domains: &'a [String],
+    ) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: text(&metadata["name"]),
+            spec,
+            domains,
+        }
+    }
+
+    fn rule(&self, rule: &Value) -> Result<Value, String> {
+        members(rule, "rule", &["from", "to", "when"]);
+        let (mut of_request, mut of_source) = (Vec::new(), Vec::new());
+        for when in list(&rule["when"]) {
+            match permission(when) {
+                Some(permission) => of_request.extend(permission),
+                None => of_source.extend(self.condition(when)?),
+            }
+        }
+        let with = |words: &Words, entries: Vec<Value>, conditions: &[Value]| -> Vec<Value> {
+            let entries = or_any(words, entries).into_iter();
+            let with = |entry| words.all([&[entry], conditions].concat());
+            entries.map(with).collect()
+        };
+        let operations = list(&rule["to"]).map(operation).collect::<Result<_, _>>()?;
+        let sources = list(&rule["from"])
+            .map(|from| self.source(from))
+            .collect::<Result<_, _>>()?;
+        Ok(json!({
+            "permissions": with(&PERMISSION, operations, &of_request),
+            "principals": with(&PRINCIPAL, sources, &of_source),
+        }))
+    }
+
+    fn source(&self, from: &Value) -> Result<Value, String> {
+        let source = &from["source"];
+        let fields = [
+            ("ipBlocks", "source.ip"),
+            ("namespaces", "source.namespace"),
+            ("principals", "source.principal"),
+            ("remoteIpBlocks", "remote.ip"),
+            ("requestPrincipals", "request.auth.principal"),
+            ("serviceAccounts", "source.serviceAccount"),
+            ("trustDomains", "source.trustDomain"),
+        ];
+        let known = fields
+            .iter()
+            .flat_map(|(field, _)| [(*field).to_owned(), negative(field)]);
+        only(source, &known.collect::<Vec<_>>())?;
+        let conditions = fields.iter().map(|(field, key)| {
+            let matcher = self.matcher(key).ok_or_else(|| format!("no {key}"))?;
+            Ok(PRINCIPAL.field(&both(source, field), matcher))
+        });
+        let conditions = conditions.collect::<Result<Vec<_>, String>>()?;
+        Ok(PRINCIPAL.all(conditions.concat()))
+    }
+
+    /// How one value of an attribute of the source is matched.
+    fn matcher(&self, key: &str) -> Option<Matcher<'_>> {
+        let authenticated = |name: Value| json!({ "authenticated": { "principal_name": name } });
+        Some(match key {
+            "remote.ip" => Box::new(|value| json!({ "remote_ip": matchers::block(value) })),
+            "request.auth.principal" => Box::new(principal),
+            "source.ip" => Box::new(|value| json!({ "direct_remote_ip": matchers::block(value) })),
+            "source.namespace" => Box::new(move |value| authenticated(matchers::namespace(value))),
+            "source.principal" => Box::new(move |value| {
+                let names = matchers::aliases(value, self.domains);
+                let names = names.iter().map(|name| authenticated(matchers::peer(name)));
+                PRINCIPAL.one_of(names.collect())
+            }),
+            "source.serviceAccount" => Box::new(move |value| {
+                authenticated(matchers::service_account(value, &self.namespace))
+            }),
+            "source.trustDomain" => {
+                Box::new(move |value| authenticated(matchers::trust_domain(value)))
+            }
+            _ => return None,
+        })
+    }
+
+    fn condition(&self, when: &Value) -> Result<Vec<Value>, String> {
+        let values = both(when, "values");
+        let key = text(&when["key"]);
+        if let Some(matcher) = self.matcher(key) {
+            return Ok(PRINCIPAL.field(&values, matcher));
+        }
+        let claim = |path: Vec<String>| {
+            // All values in one matcher, as Istio has it.
+            let of = |values: &[String]| json!({ "sourced_metadata": { "metadata_matcher": matchers::claim(&path, values) } });
+            let mut all = Vec::new();
+            if !values.0.is_empty() {
+                all.push(of(&values.0));
+            }
+            if !values.1.is_empty() {
+                all.push(json!({ PRINCIPAL.not: of(&values.1) }));
+            }
+            all
+        };
+        let (attribute, brackets) = key.split_at(key.find('[').unwrap_or(key.len()));
+        match attribute {
+            "request.auth.audiences" => Ok(claim(vec!["aud".to_owned()])),
+            "request.auth.presenter" => Ok(claim(vec!["azp".to_owned()])),
+            "request.auth.claims" => matchers::claim_path(brackets)
+                .map(claim)
+                .ok_or(key.to_owned()),
+            "request.headers" => {
+                let name = brackets.trim_start_matches('[').trim_end_matches(']');
+                Ok(PRINCIPAL.field(
+                    &values,
+                    |value| json!({ "header": matchers::header(name, value) }),
+                ))
+            }
+            other => Err(format!("no {other}")),
+        }
+    }
+}
+
+/// A condition on what is asked for, and not on who asks.
+fn permission(when: &Value) -> Option<Vec<Value>> {
+    let key = text(&when["key"]);
+    let matcher: &dyn Fn(&str) -> Value = match key {
+        "connection.sni" => &|value| json!({ "requested_server_name": matchers::string(value) }),
+        "destination.ip" => &|value| json!({ "destination_ip": matchers::block(value) }),
+        "destination.port" => &port,
+        _ => {
+            let key = key.strip_prefix("experimental.")?;
+            let matcher = |value: &str| json!({ "metadata": matchers::experimental(key, value) });
+            return Some(PERMISSION.field(&both(when, "values"), matcher));
+        }
+    };
+    Some(PERMISSION.field(&both(when, "values"), matcher))
+}
+
+fn port(value: &str) -> Value {
+    json!({ "destination_port": value.parse::<u16>().expect("a port") })
 }
 
 fn or_any(words: &Words, entries: Vec<Value>) -> Vec<Value> {
@@ -80,82 +214,23 @@ fn or_any(words: &Words, entries: Vec<Value>) -> Vec<Value> {
 
 fn operation(to: &Value) -> Result<Value, String> {
     let operation = &to["operation"];
-    let known = [
-        "hosts",
-        "notHosts",
-        "methods",
-        "notMethods",
-        "paths",
-        "notPaths",
-    ];
-    only(operation, &known)?;
-    let (hosts, methods, paths) = (
-        both(operation, "hosts"),
-        both(operation, "methods"),
-        both(operation, "paths"),
-    );
-    if paths
-        .0
+    let fields = ["hosts", "methods", "paths", "ports"];
+    let known = fields
         .iter()
-        .chain(&paths.1)
-        .any(|path| path.contains('{'))
-    {
-        return Err("path templates".to_owned());
-    }
-    Ok(PERMISSION.all(
-        [
-            PERMISSION.field(&hosts, |host| json!({ "header": matchers::host(host) })),
-            PERMISSION.field(
-                &methods,
-                |method| json!({ "header": matchers::header(":method", method) }),
-            ),
-            PERMISSION.field(
-                &paths,
-                |path| json!({ "url_path": { "path": matchers::string(path) } }),
-            ),
-        ]
-        .concat(),
-    ))
-}
-
-fn source(from: &Value) -> Result<Value, String> {
-    let source = &from["source"];
-    only(source, &["requestPrincipals", "notRequestPrincipals"])?;
-    Ok(PRINCIPAL.all(PRINCIPAL.field(&both(source, "requestPrincipals"), principal)))
-}
-
-fn condition(when: &Value) -> Result<Vec<Value>, String> {
-    let values = (strings(when.get("values")), strings(when.get("notValues")));
-    let key = text(&when["key"]);
-    let claim = |path: Vec<String>| {
-        // All values in one matcher, as Istio has it.
-        let of = |values: &[String]| json!({ "sourced_metadata": { "metadata_matcher": matchers::claim(&path, values) } });
-        let mut all = Vec::new();
-        if !values.0.is_empty() {
-            all.push(of(&values.0));
-        }
-        if !values.1.is_empty() {
-            all.push(json!({ PRINCIPAL.not: of(&values.1) }));
-        }
-        all
-    };
-    let (attribute, brackets) = key.split_at(key.find('[').unwrap_or(key.len()));
-    match attribute {
-        "request.auth.principal" => Ok(PRINCIPAL.field(&values, principal)),
-        "request.auth.audiences" => Ok(claim(vec!["aud".to_owned()])),
-        "request.auth.presenter" => Ok(claim(vec!["azp".to_owned()])),
-        "request.auth.claims" => matchers::claim_path(brackets)
-            .map(claim)
-            .ok_or(key.to_owned()),
-        "request.headers" => {
-            let name = brackets.trim_start_matches('[').trim_end_matches(']');
-            Ok(PRINCIPAL.field(
-                &values,
-                |value| json!({ "header": matchers::header(name, value) }),
-            ))
-        }
-        other => Err(format!("no {other}")),
-    }
+        .flat_map(|field| [(*field).to_owned(), negative(field)]);
+    only(operation, &known.collect::<Vec<_>>())?;
+    let header = |header: Value| json!({ "header": header });
+    let conditions = [
+        PERMISSION.field(&both(operation, "hosts"), |host| {
+            header(matchers::host(host))
+        }),
+        PERMISSION.field(&both(operation, "methods"), |method| {
+            header(matchers::header(":method", method))
+        }),
+        PERMISSION.field(&both(operation, "paths"), matchers::path),
+        PERMISSION.field(&both(operation, "ports"), port),
+    ];
+    Ok(PERMISSION.all(conditions.concat()))
 }
 
 fn principal(value: &str) -> Value {
@@ -164,10 +239,10 @@ fn principal(value: &str) -> Value {
     PRINCIPAL.all(both.to_vec())
 }
 
-fn only(value: &Value, known: &[&str]) -> Result<(), String> {
+fn only(value: &Value, known: &[String]) -> Result<(), String> {
     match value
         .as_object()
-        .and_then(|map| map.keys().find(|name| !known.contains(&name.as_str())))
+        .and_then(|map| map.keys().find(|name| !known.contains(name)))
     {
         Some(name) => Err(format!("no {name}")),
         None => Ok(()),
