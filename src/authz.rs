@@ -6,6 +6,7 @@ mod peer;
 mod principal;
 mod rules;
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -94,6 +95,17 @@ pub(crate) struct Subject<'a> {
 }
 
 impl PolicySet {
+    pub(crate) fn new(deny: Vec<Policy>, allow: Vec<Policy>) -> Self {
+        Self {
+            deny: RuleSet::new(deny, Unknown::Matches),
+            allow: RuleSet::new(allow, Unknown::Fails),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.deny.is_empty() && self.allow.is_empty()
+    }
+
     /// Istio's order: what a DENY policy matches is refused; what is left passes if there is no
     /// ALLOW policy or if one matches. Returns the rule that allows, where one does.
     ///
@@ -103,14 +115,21 @@ impl PolicySet {
     pub(crate) fn authorize(&self, subject: Subject<'_>) -> Result<Option<RuleName<'_>>, Refusal> {
         if let Some(rule) = self.deny.first_match(subject) {
             return Err(Refusal {
-                reason: Reason::PolicyDenied,
                 policy: Some(rule.to_string()),
+                ..Reason::PolicyDenied.into()
             });
         }
         match self.allow.first_match(subject) {
             None if !self.allow.is_empty() => Err(Reason::PolicyNoneAllows.into()),
             rule => Ok(rule),
         }
+    }
+}
+
+impl<P> Rule<P> {
+    pub(crate) fn conditions(&self) -> impl Iterator<Item = &Condition<P>> {
+        let alternatives = self.from.iter().chain(&self.to).flatten();
+        alternatives.chain(&self.when)
     }
 }
 
@@ -151,6 +170,42 @@ impl<P> Test<P> {
     }
 }
 
+impl<P> Test<P> {
+    /// What it looks at, in the words of a policy.
+    pub(crate) fn attribute(&self) -> String {
+        match self {
+            Self::Claim(..) => "request.auth.claims".to_owned(),
+            Self::DestinationIp(_) => "destination.ip".to_owned(),
+            Self::DestinationPort(_) => "destination.port".to_owned(),
+            Self::DirectIp(_) => "source.ip".to_owned(),
+            Self::Header(name, _) => format!("request.headers[{name}]"),
+            Self::Host(_) => "hosts".to_owned(),
+            Self::Metadata { filter, key, .. } => format!("experimental.{filter}[{key}]"),
+            Self::Path(_) => "paths".to_owned(),
+            Self::Peer(_) => "source.principal".to_owned(),
+            Self::RemoteIp(_) => "remote.ip".to_owned(),
+            Self::RequestPrincipal(_) => "request.auth.principal".to_owned(),
+            Self::ServerName(_) => "connection.sni".to_owned(),
+        }
+    }
+
+    /// The attribute, where it is about who a token or a peer says it is.
+    pub(crate) fn of_identity(&self) -> Option<String> {
+        match self {
+            Self::Claim(..) | Self::Peer(_) | Self::RequestPrincipal(_) => Some(self.attribute()),
+            Self::DestinationIp(_)
+            | Self::DestinationPort(_)
+            | Self::DirectIp(_)
+            | Self::Header(..)
+            | Self::Host(_)
+            | Self::Metadata { .. }
+            | Self::Path(_)
+            | Self::RemoteIp(_)
+            | Self::ServerName(_) => None,
+        }
+    }
+}
+
 impl Test<PeerPattern> {
     fn placed(self, namespace: &str, domains: &TrustDomains) -> Test {
         match self {
@@ -178,6 +233,13 @@ impl Test<PeerPattern> {
             Self::RequestPrincipal(patterns) => Test::RequestPrincipal(patterns),
             Self::ServerName(patterns) => Test::ServerName(patterns),
         }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let not = if self.negated { "not " } else { "" };
+        write!(formatter, "{not}{}", self.test.attribute())
     }
 }
 

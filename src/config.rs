@@ -3,15 +3,18 @@
 pub(crate) mod authorization;
 mod document;
 pub(crate) mod jwt_rule;
+pub(crate) mod provider;
 pub(crate) mod reader;
 pub(crate) mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub(crate) use self::authorization::AuthorizationRules;
+use self::authorization::Provider;
 pub(crate) use self::document::parse;
 pub(crate) use self::jwt_rule::JwtRule;
+use self::provider::ExtensionProvider;
 use self::reader::{Input, Read, record};
 use self::text::{HeaderValue, OutputHeader, Text};
 use crate::filter_state::Entry;
@@ -28,6 +31,8 @@ record! {
         jwt_rules: Option<Vec<JwtRule>>,
         /// Short form: `AuthorizationPolicy` resources that apply here.
         authorization_policies: Option<Vec<NamedPolicy>>,
+        /// The services that policies with the action CUSTOM name, as in Istio's mesh configuration.
+        extension_providers: Vec<ExtensionProvider>,
         /// Which of the tokens that a request presents must verify: `any` (default, as in Istio:
         /// those of one rule) or `all`.
         tokens: Option<Tokens>,
@@ -39,16 +44,25 @@ record! {
         defaults: Option<Defaults>,
         /// Claims for the filters and routes behind us.
         dynamic_metadata: Option<DynamicMetadata>,
-        /// What is written to filter state: `decision`, `reason`, `policy`, `principal`, and
-        /// `dryRun`, of which there is nothing to tell yet. Each costs a host call.
+        /// What is written to filter state: `decision`, `reason`, `policy`, `principal`, `dryRun`.
+        /// Each costs a host call.
         filter_state: Vec<Entry>,
         /// How refusals look.
         errors: Option<Errors>,
     }
-    check says_something;
+    check check_config;
 }
 
-fn says_something(config: &Config, input: &Input<'_>) {
+fn check_config(config: &Config, input: &Input<'_>) {
+    let mut names = BTreeSet::new();
+    for ExtensionProvider { name, .. } in &config.extension_providers {
+        if !names.insert(&name.0) {
+            input.mistake(format!(
+                "two of `extensionProviders` are called `{}`: give each a name of its own",
+                name.0
+            ));
+        }
+    }
     let nothing = config.resources.is_none()
         && config.jwt_rules.is_none()
         && config.authorization_policies.is_none();
@@ -87,16 +101,24 @@ record! {
     pub(crate) struct NamedPolicy {
         /// What the policy is called in logs and refusals. Default: its place in the list.
         name: Option<String>,
-        /// `ALLOW` (default) or `DENY`.
+        /// `ALLOW` (default), `DENY`, `AUDIT` or `CUSTOM`.
         action: Option<authorization::Action>,
+        /// Who is asked, where the action is `CUSTOM`.
+        provider: Option<Provider>,
+        /// Whether the policy only tells what it would do.
+        dry_run: bool,
         /// A request matches the policy if it matches one of the rules.
         rules: Vec<AuthorizationRules>,
     }
-    check deny_needs_rules;
+    check check_policy;
 }
 
-fn deny_needs_rules(policy: &NamedPolicy, input: &Input<'_>) {
-    authorization::check_action(policy.action, &policy.rules, input);
+fn check_policy(policy: &NamedPolicy, input: &Input<'_>) {
+    let action = policy.action.unwrap_or_default();
+    authorization::check_action(action, policy.provider.as_ref(), &policy.rules, input);
+    if policy.dry_run {
+        authorization::check_dry_run(action, input);
+    }
 }
 
 record! {

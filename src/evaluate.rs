@@ -2,9 +2,11 @@
 
 use crate::authn::Halt;
 use crate::authz::Subject;
+use crate::check::{Checked, Held};
 use crate::connection::{Connection, Host};
+use crate::explain::{Stage, Unseen, Witness};
 use crate::jwks::{KeySetId, KeyStore};
-use crate::outcome::{Outcome, Refusal};
+use crate::outcome::{DryRun, Note, Outcome, Refusal, Told};
 use crate::policy::Policy;
 use crate::request::Request;
 
@@ -15,6 +17,8 @@ pub struct Known<'a> {
     pub keys: &'a KeyStore,
     /// Those for which this request has waited already. It doesn't wait for them twice.
     pub waited: &'a [KeySetId],
+    /// What came of the checks that were asked for.
+    pub checked: &'a [Checked],
     /// Who knows the rest of the request.
     pub host: &'a dyn Host,
     /// Seconds since the Unix epoch.
@@ -23,34 +27,73 @@ pub struct Known<'a> {
 
 /// Decides what becomes of a request.
 ///
-/// The same arguments give the same answer: to go on after [`Outcome::Await`], evaluate again.
+/// The same arguments give the same answer: to go on after [`Outcome::Await`] or
+/// [`Outcome::Ask`], evaluate again.
 #[must_use]
 pub fn evaluate(policy: &Policy, known: Known<'_>, request: &Request) -> Outcome {
+    decide(policy, known, request, &mut Unseen)
+}
+
+/// The same before a witness, who doesn't change anything.
+pub(crate) fn decide(
+    policy: &Policy,
+    known: Known<'_>,
+    request: &Request,
+    witness: &mut impl Witness,
+) -> Outcome {
     let told = &policy.filter_state;
-    let authenticated = match policy.authentication.authenticate(request, known) {
+    let connection = Connection::new(known.host);
+    let passed = match policy
+        .checks
+        .pass(request, &connection, known.checked, witness)
+    {
+        Ok(passed) => passed,
+        Err(Held::Ask(check)) => return Outcome::Ask(check),
+        Err(Held::Refused(refusal)) => {
+            let state = told.refused(&refusal, None, None);
+            return Outcome::Refuse(refusal, Told::of(state));
+        }
+    };
+    let mut notes = passed.notes;
+    let checked = request.changed(&passed.changes);
+    let authenticated = match policy.authentication.authenticate(&checked, known) {
         Ok(authenticated) => authenticated,
         Err(Halt::Await(key_sets)) => return Outcome::Await(key_sets),
         Err(Halt::Refused(reason)) => {
             let refusal = Refusal::from(reason);
-            let state = told.refused(&refusal, None);
-            return Outcome::Refuse(refusal, state);
+            let state = told.refused(&refusal, None, None);
+            return Outcome::Refuse(refusal, Told { state, notes });
         }
     };
     // Policies see what the upstream will see: written headers instead of the client's copies, and
     // no token that is taken out.
-    let changes = policy.authentication.changes(request, &authenticated);
-    let changed = request.changed(&changes);
+    let own = policy.authentication.changes(&checked, &authenticated);
+    let changed = checked.changed(&own);
     let identity = authenticated.identity.as_ref();
     let subject = Subject {
         request: &changed,
         identity,
-        connection: &Connection::new(known.host),
+        connection: &connection,
     };
+    let (audit, dry_run) = (&policy.audit, &policy.dry_run);
+    witness.sees(Stage::Audit, audit, subject);
+    let audited = audit.first_match(subject);
+    notes.extend(audited.map(|rule| Note::Audit(rule.to_string())));
+    witness.sees(Stage::DryRunDeny, &dry_run.deny, subject);
+    witness.sees(Stage::DryRunAllow, &dry_run.allow, subject);
+    let would = (!dry_run.is_empty()).then(|| DryRun::from(dry_run.authorize(subject)));
+    notes.extend(would.clone().map(Note::DryRun));
+    witness.sees(Stage::Deny, &policy.authorization.deny, subject);
+    witness.sees(Stage::Allow, &policy.authorization.allow, subject);
     match policy.authorization.authorize(subject) {
-        Ok(rule) => Outcome::Forward(changes, told.forwarded(rule.as_ref(), identity)),
+        Ok(rule) => {
+            let state = told.forwarded(rule.as_ref(), identity, would.as_ref());
+            let changes = passed.changes.then(own);
+            Outcome::Forward(changes, Told { state, notes })
+        }
         Err(refusal) => {
-            let state = told.refused(&refusal, identity);
-            Outcome::Refuse(refusal, state)
+            let state = told.refused(&refusal, identity, would.as_ref());
+            Outcome::Refuse(refusal, Told { state, notes })
         }
     }
 }

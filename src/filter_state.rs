@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::authn::Identity;
 use crate::authz::RuleName;
 use crate::config::reader::{Input, Read};
-use crate::outcome::{Property, Refusal};
+use crate::outcome::{DryRun, Property, Refusal};
 
 /// One thing that can be told.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -63,12 +63,14 @@ impl FilterState {
         &self,
         rule: Option<&RuleName<'_>>,
         identity: Option<&Identity<'_>>,
+        dry_run: Option<&DryRun>,
     ) -> Vec<Property> {
         self.tell(|entry| match entry {
             Entry::Decision => Some("allow".to_owned()),
+            Entry::DryRun => dry_run.map(ToString::to_string),
             Entry::Policy => rule.map(ToString::to_string),
             Entry::Principal => identity?.principal(),
-            Entry::DryRun | Entry::Reason => None,
+            Entry::Reason => None,
         })
     }
 
@@ -77,10 +79,11 @@ impl FilterState {
         &self,
         refusal: &Refusal,
         identity: Option<&Identity<'_>>,
+        dry_run: Option<&DryRun>,
     ) -> Vec<Property> {
         self.tell(|entry| match entry {
             Entry::Decision => Some("deny".to_owned()),
-            Entry::DryRun => None,
+            Entry::DryRun => dry_run.map(ToString::to_string),
             Entry::Policy => refusal.policy.clone(),
             Entry::Principal => identity?.principal(),
             Entry::Reason => Some(refusal.reason.code().to_owned()),

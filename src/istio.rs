@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use self::attachment::Attachment;
 pub(crate) use self::attachment::Here;
-use crate::config::authorization::{self, Action};
+use crate::config::authorization::{self, Action, Provider};
 use crate::config::reader::{Dialect, Input, Mistake, Object, Read, record};
 use crate::config::{AuthorizationRules, JwtRule};
 
@@ -18,7 +18,7 @@ pub(crate) struct Resource {
     pub(crate) name: String,
     pub(crate) namespace: Option<String>,
     /// Where it stands in the configuration.
-    path: String,
+    pub(crate) path: String,
     attachment: Attachment,
     pub(crate) kind: Kind,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Resource {
 impl fmt::Display for Resource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
-            Kind::AuthorizationPolicy { .. } => "AuthorizationPolicy",
+            Kind::AuthorizationPolicy(..) => "AuthorizationPolicy",
             Kind::RequestAuthentication(_) => "RequestAuthentication",
         };
         let namespace = self.namespace.as_deref().unwrap_or_default();
@@ -37,10 +37,7 @@ impl fmt::Display for Resource {
 /// What a resource says.
 #[derive(Debug)]
 pub(crate) enum Kind {
-    AuthorizationPolicy {
-        action: Action,
-        rules: Vec<AuthorizationRules>,
-    },
+    AuthorizationPolicy(AuthorizationPolicy, DryRun),
     RequestAuthentication(Vec<JwtRule>),
 }
 
@@ -59,7 +56,7 @@ impl Read for Resource {
             .unwrap_or_default();
         let (attachment, kind) = match (api_version.as_str(), kind.as_str()) {
             ("security.istio.io/v1" | "security.istio.io/v1beta1", "RequestAuthentication") => {
-                if metadata.has_dry_run {
+                if metadata.dry_run.is_some() {
                     input.mistake(
                         "istio.io/dry-run is not for a RequestAuthentication: remove the annotation",
                     );
@@ -71,15 +68,15 @@ impl Read for Resource {
                 )
             }
             ("security.istio.io/v1" | "security.istio.io/v1beta1", "AuthorizationPolicy") => {
-                if metadata.is_dry_run {
-                    input.mistake("dry run is not supported by this version of Portcullis");
-                }
                 let spec = spec::<AuthorizationPolicy>(&object, input)?;
-                let kind = Kind::AuthorizationPolicy {
-                    action: spec.rules.action.unwrap_or_default(),
-                    rules: spec.rules.rules,
-                };
-                (spec.attachment, kind)
+                if metadata.dry_run.is_some() {
+                    authorization::check_dry_run(spec.rules.action.unwrap_or_default(), input);
+                }
+                let dry_run = metadata.dry_run.unwrap_or_default();
+                (
+                    spec.attachment,
+                    Kind::AuthorizationPolicy(spec.rules, dry_run),
+                )
             }
             _ => {
                 input.mistake(format!(
@@ -139,13 +136,12 @@ record! {
 record! {
     /// What an AuthorizationPolicy says.
     pub(crate) struct AuthorizationPolicy {
-        /// `ALLOW` (default) or `DENY`.
+        /// `ALLOW` (default), `DENY`, `AUDIT` or `CUSTOM`.
         action: Option<Action>,
+        /// Who is asked, where the action is `CUSTOM`.
+        provider: Option<Provider>,
         /// A request matches the policy if it matches one of the rules.
         rules: Vec<AuthorizationRules>,
-    }
-    not_yet {
-        provider,
     }
     unread {
         selector, target_ref, target_refs,
@@ -154,7 +150,8 @@ record! {
 }
 
 fn check_policy(spec: &AuthorizationPolicy, input: &Input<'_>) {
-    authorization::check_action(spec.action, &spec.rules, input);
+    let action = spec.action.unwrap_or_default();
+    authorization::check_action(action, spec.provider.as_ref(), &spec.rules, input);
 }
 
 /// `metadata`, of which Kubernetes has many members that mean nothing here.
@@ -162,8 +159,26 @@ fn check_policy(spec: &AuthorizationPolicy, input: &Input<'_>) {
 struct Metadata {
     name: Option<String>,
     namespace: Option<String>,
-    has_dry_run: bool,
-    is_dry_run: bool,
+    dry_run: Option<DryRun>,
+}
+
+/// Whether a policy only tells what it would do: the annotation `istio.io/dry-run`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DryRun(pub(crate) bool);
+
+impl DryRun {
+    /// As Go's `strconv.ParseBool`, by which Istio reads it.
+    fn read(annotations: Option<&Value>, input: &Input<'_>) -> Option<Self> {
+        let written = annotations?.get("istio.io/dry-run")?;
+        match written.as_str() {
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Some(Self(true)),
+            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Some(Self(false)),
+            _ => {
+                input.mistake("the annotation istio.io/dry-run is \"true\" or \"false\"");
+                None
+            }
+        }
+    }
 }
 
 impl Read for Metadata {
@@ -171,13 +186,10 @@ impl Read for Metadata {
         let object = input.object()?;
         let name = object.field("name");
         let namespace = object.field::<Option<String>>("namespace");
-        let annotations = input.value().get("annotations");
-        let dry_run = annotations.and_then(|annotations| annotations.get("istio.io/dry-run"));
         Some(Self {
             name: name?,
             namespace: namespace?.filter(|namespace| !namespace.is_empty()),
-            has_dry_run: dry_run.is_some(),
-            is_dry_run: dry_run.is_some_and(|value| value != "false"),
+            dry_run: DryRun::read(input.value().get("annotations"), input),
         })
     }
 }

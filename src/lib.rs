@@ -11,7 +11,7 @@
 //! let policy = Policy::load(configuration, &Node::default())?;
 //! let keys = KeyStore::new(&policy, 0);
 //! let request = |path: &str| Request::new(vec![(":path".into(), path.into())]);
-//! let known = Known { keys: &keys, waited: &[], host: &NoHost, now: 1_700_000_000 };
+//! let known = Known { keys: &keys, waited: &[], checked: &[], host: &NoHost, now: 1_700_000_000 };
 //!
 //! assert!(matches!(evaluate(&policy, known, &request("/healthz")), Outcome::Forward(..)));
 //! assert!(matches!(evaluate(&policy, known, &request("/")), Outcome::Refuse(..)));
@@ -22,9 +22,11 @@
 
 mod authn;
 mod authz;
+mod check;
 mod config;
 mod connection;
 mod evaluate;
+mod explain;
 mod filter;
 mod filter_state;
 mod istio;
@@ -39,12 +41,16 @@ mod request;
 #[cfg(test)]
 mod vectors;
 
+pub use self::check::{Check, CheckAnswer, CheckId, Checked};
 pub use self::config::reader::{Mistake, Mistakes};
 pub use self::connection::{Attribute, Host, Metadata, NoHost};
 pub use self::evaluate::{Known, evaluate};
+pub use self::explain::{Explanation, Miss, RuleTrace, Stage, TokenTrace, explain};
 pub use self::filter::start;
 pub use self::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore};
-pub use self::outcome::{Change, Changes, Fault, Outcome, Property, Reason, Refusal};
+pub use self::outcome::{
+    Change, Changes, Denial, DryRun, Fault, Note, Outcome, Property, Reason, Refusal, Told,
+};
 pub use self::policy::{Node, Policy};
 pub use self::reply::{Reply, reply};
 pub use self::request::Request;

@@ -1,16 +1,107 @@
 //! What comes of a request.
 
+use std::fmt;
+
+use crate::authz::RuleName;
+use crate::check::Check;
 use crate::jwks::KeySetId;
 
 /// The answer of [`crate::evaluate`].
 #[derive(Debug)]
 pub enum Outcome {
     /// The request goes on to the upstream, changed like this.
-    Forward(Changes, Vec<Property>),
+    Forward(Changes, Told),
     /// The request is answered here.
-    Refuse(Refusal, Vec<Property>),
+    Refuse(Refusal, Told),
+    /// This service is to be asked first; evaluate again with what comes of it.
+    Ask(Check),
     /// These key sets are needed first; evaluate again when each was fetched or couldn't be.
     Await(Vec<KeySetId>),
+}
+
+/// What is told of a decision.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Told {
+    /// In filter state.
+    pub state: Vec<Property>,
+    /// In the log.
+    pub notes: Vec<Note>,
+}
+
+impl Told {
+    pub(crate) fn of(state: Vec<Property>) -> Self {
+        Self {
+            state,
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// Something about a request that decided nothing, and is worth a line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Note {
+    /// This rule of an AUDIT policy matched.
+    Audit(String),
+    /// What the policies in dry run would have answered.
+    DryRun(DryRun),
+    /// The service of this name gave no answer, and lets requests pass then.
+    Unchecked(String),
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Audit(rule) => write!(formatter, "audit: policy={rule}"),
+            Self::DryRun(DryRun { denied, rule }) => {
+                let rule = rule.as_deref().unwrap_or("none");
+                write!(formatter, "dry run: {} policy={rule}", answer(*denied))
+            }
+            Self::Unchecked(name) => {
+                write!(
+                    formatter,
+                    "unchecked: `{name}` doesn't answer, and fails open"
+                )
+            }
+        }
+    }
+}
+
+/// What the policies in dry run would have answered, were they the only ones.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DryRun {
+    /// Whether the request would have been refused.
+    pub denied: bool,
+    /// By which rule, where one decided.
+    pub rule: Option<String>,
+}
+
+impl From<Result<Option<RuleName<'_>>, Refusal>> for DryRun {
+    fn from(answer: Result<Option<RuleName<'_>>, Refusal>) -> Self {
+        Self {
+            denied: answer.is_err(),
+            rule: match answer {
+                Ok(rule) => rule.map(|rule| rule.to_string()),
+                Err(refusal) => refusal.policy,
+            },
+        }
+    }
+}
+
+impl fmt::Display for DryRun {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(answer(self.denied))?;
+        match &self.rule {
+            Some(rule) => write!(formatter, " {rule}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn answer(denied: bool) -> &'static str {
+    match denied {
+        true => "denied",
+        false => "allowed",
+    }
 }
 
 /// What is told of a request in filter state: there, `wasm.` stands before the name.
@@ -29,6 +120,8 @@ pub enum Change {
     Append(String, Vec<u8>),
     /// No line with this name.
     Remove(String),
+    /// A line of the answer that the client gets from the upstream.
+    Respond(String, Vec<u8>),
     /// One line with this name, instead of all that are there.
     Set(String, Vec<u8>),
     /// No line, where one belongs that those behind us couldn't read: worth a word in the log.
@@ -45,12 +138,18 @@ impl Changes {
         self.0.iter()
     }
 
+    /// These changes, and then others.
+    pub(crate) fn then(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
     /// Makes the changes to a list of headers, as a proxy would.
     pub fn apply(&self, headers: &mut Vec<(String, Vec<u8>)>) {
         for change in &self.0 {
             match change {
                 Change::Append(name, value) => headers.push((name.clone(), value.clone())),
-                Change::Withhold(_) => {}
+                Change::Respond(..) | Change::Withhold(_) => {}
                 Change::Remove(name) => headers.retain(|(header, _)| header != name),
                 Change::Set(name, value) => {
                     let place = headers.iter().position(|(header, _)| header == name);
@@ -70,6 +169,19 @@ pub struct Refusal {
     pub reason: Reason,
     /// The policy rule that decided, in Istio's form: `ns[foo]-policy[name]-rule[0]`.
     pub policy: Option<String>,
+    /// How the answer looks, where a service that was asked says that.
+    pub denial: Option<Box<Denial>>,
+}
+
+/// The answer that a service has for a client.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Denial {
+    /// The HTTP status.
+    pub status: u16,
+    /// Header lines.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 impl From<Reason> for Refusal {
@@ -77,6 +189,7 @@ impl From<Reason> for Refusal {
         Self {
             reason,
             policy: None,
+            denial: None,
         }
     }
 }
@@ -84,6 +197,8 @@ impl From<Reason> for Refusal {
 /// Who is wrong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fault {
+    /// A service that was asked doesn't let the request pass.
+    Check,
     /// The request isn't allowed.
     Policy,
     /// We can't tell.
@@ -139,6 +254,9 @@ reasons! {
     AlgorithmUnsupported = Token 401 "jwt_algorithm_unsupported" "Jwt header [alg] is not supported",
     AudienceNotAString = Token 401 "jwt_audience_type" "Jwt payload [aud] field is not a string or string list",
     AudienceNotAllowed = Token 403 "jwt_audience_not_allowed" "Audiences in Jwt are not allowed",
+    CheckDenied = Check 403 "check_denied" "",
+    CheckFailed = Check 403 "check_failed" "",
+    CheckUnsendable = Check 403 "check_unsendable" "",
     CriticalHeader = Token 401 "jwt_critical_header" "Jwt header [crit] is not supported",
     ExpirationMissing = Token 401 "jwt_exp_missing" "Jwt payload [exp] field is required",
     ExpirationNotANumber = Token 401 "jwt_exp_type" "Jwt payload [exp] field is not an integer",

@@ -1,6 +1,7 @@
 //! A configuration, compiled: nothing is left to interpret when a request comes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,12 +9,14 @@ use serde_json::Value;
 
 use crate::authn::{Authentication, Keys, Rule};
 use crate::authz::{self, PolicySet, RuleSet, Unknown};
-use crate::config::authorization::Action;
+use crate::check::{Checks, Service};
+use crate::config::authorization::{Action, Provider};
+use crate::config::provider::ExtensionProvider;
 use crate::config::reader::{Input, Mistake, Mistakes, Read as _, Readable, Report};
 use crate::config::text::text;
 use crate::config::{self, AuthorizationRules, Config, Defaults, Jwks, JwtRule, Workload};
 use crate::filter_state::FilterState;
-use crate::istio::{Here, Kind, Resource};
+use crate::istio::{DryRun, Here, Kind, Resource};
 use crate::jwks::{Fetching, KeySetId, KeySetSource, Origin};
 
 /// How many resources for other workloads the log names.
@@ -36,6 +39,10 @@ pub struct Node {
 #[derive(Debug)]
 pub struct Policy {
     pub(crate) authentication: Authentication,
+    pub(crate) checks: Checks,
+    pub(crate) audit: RuleSet,
+    /// What only tells what it would do.
+    pub(crate) dry_run: PolicySet,
     pub(crate) authorization: PolicySet,
     pub(crate) filter_state: FilterState,
     pub(crate) realm: Option<String>,
@@ -108,13 +115,106 @@ fn misplaced(document: &Value, node: &Node) -> Vec<Mistake> {
         .collect()
 }
 
+/// The policies that apply, by what becomes of them.
+#[derive(Default)]
+struct Policies {
+    allow: Vec<authz::Policy>,
+    audit: Vec<authz::Policy>,
+    /// By the service that is asked.
+    custom: BTreeMap<String, Vec<authz::Policy>>,
+    deny: Vec<authz::Policy>,
+    dry_run_allow: Vec<authz::Policy>,
+    dry_run_deny: Vec<authz::Policy>,
+}
+
+impl Policies {
+    fn of(
+        &mut self,
+        action: Action,
+        provider: Option<Provider>,
+        dry_run: bool,
+    ) -> &mut Vec<authz::Policy> {
+        match (action, dry_run) {
+            (Action::Allow, false) => &mut self.allow,
+            (Action::Allow, true) => &mut self.dry_run_allow,
+            (Action::Audit, _) => &mut self.audit,
+            (Action::Custom, _) => {
+                let name = provider.map(|provider| provider.name.0);
+                self.custom.entry(name.unwrap_or_default()).or_default()
+            }
+            (Action::Deny, false) => &mut self.deny,
+            (Action::Deny, true) => &mut self.dry_run_deny,
+        }
+    }
+
+    /// What can't be told counts as in Istio, whose rules for CUSTOM are those of a DENY.
+    fn checks(&mut self, providers: &[ExtensionProvider]) -> Checks {
+        let services = providers.iter().filter_map(|provider| {
+            let policies = self.custom.remove(&provider.name.0)?;
+            let rules = RuleSet::new(policies, Unknown::Matches);
+            Some((Service::new(provider), rules))
+        });
+        Checks::new(services.collect())
+    }
+
+    fn is_empty(&self) -> bool {
+        let lists = [
+            &self.allow,
+            &self.audit,
+            &self.deny,
+            &self.dry_run_allow,
+            &self.dry_run_deny,
+        ];
+        self.custom.is_empty() && lists.iter().all(|list| list.is_empty())
+    }
+}
+
+impl fmt::Display for Policies {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let custom = self.custom.values().map(Vec::len).sum();
+        let dry_run = self.dry_run_allow.len() + self.dry_run_deny.len();
+        for (count, what) in [
+            (custom, "CUSTOM"),
+            (self.audit.len(), "AUDIT"),
+            (dry_run, "dry-run"),
+        ] {
+            if count > 0 {
+                write!(formatter, "{count} {what}, ")?;
+            }
+        }
+        let (deny, allow) = (self.deny.len(), self.allow.len());
+        write!(formatter, "{deny} DENY and {allow} ALLOW")
+    }
+}
+
+/// What is wrong with a policy whose service isn't known.
+fn unprovided(provider: Option<&Provider>, providers: &[ExtensionProvider]) -> Option<String> {
+    let name = &provider?.name.0;
+    let is_known = providers.iter().any(|known| known.name.0 == *name);
+    (!is_known).then(|| format!("there is no `{name}` in `extensionProviders`: write it there"))
+}
+
+fn placed(
+    here: &Here,
+    namespace: &str,
+    name: &str,
+    rules: Vec<AuthorizationRules>,
+) -> authz::Policy {
+    let rules = rules.into_iter();
+    authz::Policy {
+        name: format!("ns[{namespace}]-policy[{name}]"),
+        rules: rules
+            .map(|rule| rule.0.placed(namespace, &here.trust_domains))
+            .collect(),
+    }
+}
+
 /// What is put together while resources are gone through.
 struct Compiler {
     here: Here,
     fetching: Rc<Fetching>,
     rules: Vec<Rule>,
-    deny: Vec<authz::Policy>,
-    allow: Vec<authz::Policy>,
+    policies: Policies,
     key_sets: Vec<Rc<KeySetSource>>,
     /// Resources that are for other workloads.
     elsewhere: Vec<String>,
@@ -126,8 +226,7 @@ impl Compiler {
             here: Here::new(config.workload.as_ref(), node),
             fetching: Rc::new(Jwks::fetching(config.jwks.as_ref())),
             rules: Vec::new(),
-            deny: Vec::new(),
-            allow: Vec::new(),
+            policies: Policies::default(),
             key_sets: Vec::new(),
             elsewhere: Vec::new(),
         }
@@ -140,19 +239,23 @@ impl Compiler {
             self.add_rule(rule, defaults.as_ref());
         }
         let ours = self.here.namespace.clone().unwrap_or_default();
+        let providers = config.extension_providers;
         for (index, policy) in config
             .authorization_policies
             .unwrap_or_default()
             .into_iter()
             .enumerate()
         {
+            if let Some(message) = unprovided(policy.provider.as_ref(), &providers) {
+                mistakes.push(Mistake {
+                    path: format!("authorizationPolicies[{index}].provider.name"),
+                    message,
+                });
+            }
             let name = policy.name.unwrap_or_else(|| index.to_string());
-            self.add_policy(
-                &ours,
-                &name,
-                policy.action.unwrap_or_default(),
-                policy.rules,
-            );
+            let action = policy.action.unwrap_or_default();
+            let policies = self.policies.of(action, policy.provider, policy.dry_run);
+            policies.push(placed(&self.here, &ours, &name, policy.rules));
         }
         let mut applying = Vec::new();
         for resource in config.resources.unwrap_or_default() {
@@ -166,9 +269,17 @@ impl Compiler {
         applying.sort_by_key(|resource| resource.is_of_root(&self.here));
         for resource in applying {
             match resource.kind {
-                Kind::AuthorizationPolicy { action, rules } => {
+                Kind::AuthorizationPolicy(policy, DryRun(dry_run)) => {
                     let namespace = resource.namespace.as_ref().unwrap_or(&ours);
-                    self.add_policy(namespace, &resource.name, action, rules);
+                    if let Some(message) = unprovided(policy.provider.as_ref(), &providers) {
+                        mistakes.push(Mistake {
+                            path: format!("{}.spec.provider.name", resource.path),
+                            message,
+                        });
+                    }
+                    let action = policy.action.unwrap_or_default();
+                    let policies = self.policies.of(action, policy.provider, dry_run);
+                    policies.push(placed(&self.here, namespace, &resource.name, policy.rules));
                 }
                 Kind::RequestAuthentication(rules) => {
                     for rule in rules {
@@ -190,10 +301,9 @@ impl Compiler {
             return Err(Mistakes(mistakes));
         }
         let mut summary = format!(
-            "{} JWT rules, {} DENY and {} ALLOW policies apply to workload `{}` in namespace `{}`",
+            "{} JWT rules, {} policies apply to workload `{}` in namespace `{}`",
             self.rules.len(),
-            self.deny.len(),
-            self.allow.len(),
+            self.policies,
             config
                 .workload
                 .and_then(|workload| text(&workload.name))
@@ -208,7 +318,7 @@ impl Compiler {
                 summary.push_str(&format!(" and {} more", rest.len()));
             }
         }
-        let nothing = self.rules.is_empty() && self.deny.is_empty() && self.allow.is_empty();
+        let nothing = self.rules.is_empty() && self.policies.is_empty();
         if nothing {
             warnings.push("nothing applies here, so every request passes".to_owned());
         }
@@ -219,10 +329,10 @@ impl Compiler {
                 config.tokens.unwrap_or_default(),
                 metadata,
             ),
-            authorization: PolicySet {
-                deny: RuleSet::new(self.deny, Unknown::Matches),
-                allow: RuleSet::new(self.allow, Unknown::Fails),
-            },
+            checks: self.policies.checks(&providers),
+            audit: RuleSet::new(self.policies.audit, Unknown::Matches),
+            dry_run: PolicySet::new(self.policies.dry_run_deny, self.policies.dry_run_allow),
+            authorization: PolicySet::new(self.policies.deny, self.policies.allow),
             filter_state: FilterState::new(config.filter_state),
             realm: config
                 .errors
@@ -259,26 +369,5 @@ impl Compiler {
             self.key_sets.push(Rc::new(source));
             self.key_sets.len() - 1
         }))
-    }
-
-    fn add_policy(
-        &mut self,
-        namespace: &str,
-        name: &str,
-        action: Action,
-        rules: Vec<AuthorizationRules>,
-    ) {
-        let policies = match action {
-            Action::Allow => &mut self.allow,
-            Action::Deny => &mut self.deny,
-        };
-        let domains = &self.here.trust_domains;
-        policies.push(authz::Policy {
-            name: format!("ns[{namespace}]-policy[{name}]"),
-            rules: rules
-                .into_iter()
-                .map(|rule| rule.0.placed(namespace, domains))
-                .collect(),
-        });
     }
 }

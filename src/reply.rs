@@ -1,6 +1,6 @@
 //! How a refusal looks to the client: as Istio's proxies answer, without what they leak.
 
-use crate::outcome::{Fault, Refusal};
+use crate::outcome::{Fault, Reason, Refusal};
 use crate::policy::Policy;
 use crate::request::Request;
 
@@ -13,9 +13,9 @@ pub struct Reply {
     /// The HTTP status. For gRPC requests Envoy makes a trailers-only answer of it by itself.
     pub status: u16,
     /// Header lines besides those that Envoy adds.
-    pub headers: Vec<(&'static str, String)>,
-    /// The body, plain text.
-    pub body: &'static str,
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body: plain text, or what a service that was asked says.
+    pub body: Vec<u8>,
     /// Envoy's response code details, for its access log.
     pub details: String,
 }
@@ -28,22 +28,31 @@ pub struct Reply {
 #[must_use]
 pub fn reply(refusal: &Refusal, policy: Option<&Policy>, request: &Request) -> Reply {
     let reason = refusal.reason;
+    if let Some(denial) = &refusal.denial {
+        return Reply {
+            status: denial.status,
+            headers: denial.headers.clone(),
+            body: denial.body.clone(),
+            details: details(refusal),
+        };
+    }
     let mut headers = Vec::new();
     if reason.fault() == Fault::Token {
         let configured = policy.and_then(|policy| policy.realm.as_deref());
         let realm = configured.map_or_else(|| address(request), str::to_owned);
         headers.push((
-            "www-authenticate",
+            "www-authenticate".to_owned(),
             format!(
                 "Bearer realm=\"{}\", error=\"invalid_token\"",
                 quoted(&realm)
-            ),
+            )
+            .into_bytes(),
         ));
     }
     Reply {
         status: reason.status(),
         headers,
-        body: reason.text(),
+        body: reason.text().into(),
         details: details(refusal),
     }
 }
@@ -52,6 +61,10 @@ pub fn reply(refusal: &Refusal, policy: Option<&Policy>, request: &Request) -> R
 fn details(refusal: &Refusal) -> String {
     let reason = refusal.reason;
     match reason.fault() {
+        Fault::Check => match reason {
+            Reason::CheckDenied => "ext_authz_denied".to_owned(),
+            _ => "ext_authz_error".to_owned(),
+        },
         Fault::Policy => format!(
             "rbac_access_denied_matched_policy[{}]",
             refusal.policy.as_deref().unwrap_or("none")
@@ -90,7 +103,6 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Reason;
 
     fn request(headers: &[(&str, &[u8])]) -> Request {
         let owned = |(name, value): &(&str, &[u8])| ((*name).to_owned(), value.to_vec());
@@ -107,13 +119,13 @@ mod tests {
         ]);
         let reply = reply(&Reason::Expired.into(), None, &request);
         assert_eq!(reply.status, 401);
-        assert_eq!(reply.body, "Jwt is expired");
+        assert_eq!(reply.body, b"Jwt is expired");
         assert_eq!(reply.details, "jwt_authn_access_denied{Jwt_is_expired}");
         assert_eq!(
             reply.headers,
             [(
-                "www-authenticate",
-                r#"Bearer realm="https://a.test/x\"y\\", error="invalid_token""#.to_owned()
+                "www-authenticate".to_owned(),
+                br#"Bearer realm="https://a.test/x\"y\\", error="invalid_token""#.to_vec()
             )]
         );
     }
@@ -133,8 +145,8 @@ mod tests {
     #[test]
     fn a_policy_refuses_without_a_challenge() {
         let refusal = Refusal {
-            reason: Reason::PolicyDenied,
             policy: Some("ns[foo]-policy[p]-rule[0]".to_owned()),
+            ..Reason::PolicyDenied.into()
         };
         let reply = reply(&refusal, None, &request(&[]));
         assert_eq!((reply.status, reply.headers.len()), (403, 0));

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::index::Index;
 use super::{Condition, Policy, Rule, Subject};
+use crate::explain::{Miss, RuleTrace, Stage};
 
 /// What a condition that can't be decided counts for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -91,15 +92,46 @@ impl RuleSet {
 
     /// The first rule that matches, in the order of the policies.
     pub(crate) fn first_match(&self, subject: Subject<'_>) -> Option<RuleName<'_>> {
-        let answers = Answers {
-            set: self,
-            subject,
-            kept: RefCell::default(),
-        };
+        if self.rules.is_empty() {
+            return None;
+        }
+        let answers = Answers::new(self, subject);
         let candidates = self.index.candidates(subject.request);
         let rule = candidates
             .filter_map(|rule| self.rules.get(rule))
             .find(|rule| answers.matches(rule))?;
+        self.name(rule)
+    }
+
+    /// What comes of every rule, found without the index.
+    pub(crate) fn trace(&self, stage: Stage, subject: Subject<'_>) -> Vec<RuleTrace> {
+        let answers = Answers::new(self, subject);
+        let rules = self.rules.iter().filter_map(|rule| {
+            let misses = answers.misses(rule);
+            Some(RuleTrace {
+                stage,
+                rule: self.name(rule)?.to_string(),
+                matched: misses.is_empty(),
+                misses,
+            })
+        });
+        let has_rules = |policy| {
+            self.rules
+                .binary_search_by_key(&policy, |r| r.policy)
+                .is_ok()
+        };
+        let policies = self.policies.iter().enumerate();
+        let empty = policies.filter(|(policy, _)| !has_rules(*policy));
+        let empty = empty.map(|(_, name)| RuleTrace {
+            stage,
+            rule: name.clone(),
+            matched: false,
+            misses: Vec::new(),
+        });
+        rules.chain(empty).collect()
+    }
+
+    fn name(&self, rule: &Compiled) -> Option<RuleName<'_>> {
         Some(RuleName {
             policy: self.policies.get(rule.policy)?,
             index: rule.index,
@@ -115,7 +147,46 @@ struct Answers<'a> {
     kept: RefCell<Vec<Option<bool>>>,
 }
 
-impl Answers<'_> {
+impl<'a> Answers<'a> {
+    fn new(set: &'a RuleSet, subject: Subject<'a>) -> Self {
+        Self {
+            set,
+            subject,
+            kept: RefCell::default(),
+        }
+    }
+
+    /// The conditions that keep a rule from matching: none where it matches.
+    fn misses(&self, rule: &Compiled) -> Vec<Miss> {
+        let of = |place: &str, conditions: &[usize]| -> Vec<Miss> {
+            let failed = conditions
+                .iter()
+                .filter(|condition| !self.holds(**condition));
+            let failed = failed.filter_map(|condition| self.set.conditions.get(*condition));
+            failed
+                .map(|Interned { condition, .. }| Miss {
+                    place: place.to_owned(),
+                    condition: condition.to_string(),
+                    unknown: condition.matches(self.subject).is_none(),
+                })
+                .collect()
+        };
+        let one = |place: &str, alternatives: &[Vec<usize>]| -> Vec<Miss> {
+            let alternatives = alternatives.iter().enumerate();
+            let misses: Vec<Vec<Miss>> = alternatives
+                .map(|(index, conditions)| of(&format!("{place}[{index}]"), conditions))
+                .collect();
+            match misses.iter().any(Vec::is_empty) {
+                true => Vec::new(),
+                false => misses.concat(),
+            }
+        };
+        let mut misses = one("from", &rule.from);
+        misses.extend(one("to", &rule.to));
+        misses.extend(of("when", &rule.when));
+        misses
+    }
+
     fn matches(&self, rule: &Compiled) -> bool {
         let all = |conditions: &[usize]| conditions.iter().all(|condition| self.holds(*condition));
         let one = |alternatives: &[Vec<usize>]| {

@@ -15,6 +15,10 @@ use crate::matcher::StringMatch;
 pub(crate) enum Action {
     #[default]
     Allow,
+    /// Nothing, but leave a line in the log.
+    Audit,
+    /// Has a service asked.
+    Custom,
     Deny,
 }
 
@@ -22,32 +26,72 @@ impl Read for Action {
     fn read(input: &Input<'_>) -> Option<Self> {
         match input.text()? {
             "ALLOW" => Some(Self::Allow),
+            "AUDIT" => Some(Self::Audit),
+            "CUSTOM" => Some(Self::Custom),
             "DENY" => Some(Self::Deny),
-            action @ ("AUDIT" | "CUSTOM") => {
-                input.mistake(format!(
-                    "{action} is not supported by this version of Portcullis: write ALLOW or DENY"
-                ));
-                None
-            }
             _ => {
-                input.mistake("unknown action: write ALLOW or DENY");
+                input.mistake("unknown action: write ALLOW, DENY, AUDIT or CUSTOM");
                 None
             }
         }
     }
 }
 
-/// A DENY policy without rules could never deny, which is not what anybody means by one.
+record! {
+    /// Istio's `AuthorizationPolicy.ExtensionProvider`.
+    pub(crate) struct Provider {
+        /// One of `extensionProviders`.
+        name: Text,
+    }
+}
+
+/// A DENY policy without rules could never deny, which is not what anybody means by one; CUSTOM is
+/// decided before tokens are looked at, and Istio takes no identity of a peer there either.
 pub(crate) fn check_action(
-    action: Option<Action>,
+    action: Action,
+    provider: Option<&Provider>,
     rules: &[AuthorizationRules],
     input: &Input<'_>,
 ) {
-    if action == Some(Action::Deny) && rules.is_empty() {
-        input.mistake(
+    let never = match action {
+        Action::Allow | Action::Audit => None,
+        Action::Custom => Some(
+            "CUSTOM without `rules` would never be triggered: \
+                                write `rules: [{}]` to have every request checked",
+        ),
+        Action::Deny => Some(
             "DENY without `rules` would never be triggered: \
-             write `rules: [{}]` to deny every request",
-        );
+                              write `rules: [{}]` to deny every request",
+        ),
+    };
+    if let Some(message) = never.filter(|_| rules.is_empty()) {
+        input.mistake(message);
+    }
+    match (action, provider) {
+        (Action::Custom, None) => {
+            input.mistake("CUSTOM needs `provider.name`: write one of `extensionProviders`");
+        }
+        (Action::Custom, Some(_)) | (_, None) => {}
+        (_, Some(_)) => {
+            input.mistake("`provider` is for the action CUSTOM: remove it, or write CUSTOM");
+        }
+    }
+    if action == Action::Custom {
+        for (index, AuthorizationRules(rule)) in rules.iter().enumerate() {
+            for attribute in rule.conditions().filter_map(|c| c.test.of_identity()) {
+                input.mistake(format!(
+                    "`rules[{index}]`: {attribute} can't be decided upon with the action CUSTOM, \
+                     which comes before tokens are looked at: write it in an ALLOW or DENY policy"
+                ));
+            }
+        }
+    }
+}
+
+/// As Istio's webhook says it.
+pub(crate) fn check_dry_run(action: Action, input: &Input<'_>) {
+    if !matches!(action, Action::Allow | Action::Deny) {
+        input.mistake("a dry run is for the actions ALLOW and DENY only: remove it");
     }
 }
 

@@ -65,6 +65,11 @@ const NOT_WRITABLE: &[&str] = &[
     "upgrade",
 ];
 
+/// Whether a message is framed or routed by this header, whose name is in lower case.
+pub(crate) fn steers_proxy(name: &str) -> bool {
+    name.starts_with(':') || NOT_WRITABLE.contains(&name)
+}
+
 impl Read for OutputHeader {
     fn read(input: &Input<'_>) -> Option<Self> {
         let name = input.text()?.to_ascii_lowercase();
@@ -88,10 +93,16 @@ impl Read for OutputHeader {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct HeaderValue(pub(crate) String);
 
+impl HeaderValue {
+    pub(crate) fn is_one(text: &str) -> bool {
+        text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    }
+}
+
 impl Read for HeaderValue {
     fn read(input: &Input<'_>) -> Option<Self> {
         let text = input.text()?;
-        if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        if Self::is_one(text) {
             return Some(Self(text.to_owned()));
         }
         input.mistake("write printable ASCII only: this becomes part of a header");

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use proxy_wasm::hostcalls;
 
+use crate::check::Check;
 use crate::jwks::{Fetch, FetchError};
 use crate::reply::Reply;
 
@@ -29,6 +30,7 @@ impl Status {
 const PLUGIN_CONFIGURATION: u32 = 7;
 const CALL_RESPONSE_BODY: u32 = 4;
 const REQUEST_HEADERS: u32 = 0;
+const RESPONSE_HEADERS: u32 = 2;
 const CALL_RESPONSE_HEADERS: u32 = 6;
 const REQUEST_STREAM: u32 = 0;
 /// Envoy finds the gRPC status that belongs to the HTTP status by itself.
@@ -229,16 +231,19 @@ pub(crate) fn pairs(map: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
 
 /// Puts one line behind those of the request.
 pub(crate) fn add_request_header(name: &str, value: &[u8]) -> Result<(), Status> {
+    add_header(REQUEST_HEADERS, name, value)
+}
+
+/// Puts one line behind those of the answer.
+pub(crate) fn add_response_header(name: &str, value: &[u8]) -> Result<(), Status> {
+    add_header(RESPONSE_HEADERS, name, value)
+}
+
+fn add_header(map: u32, name: &str, value: &[u8]) -> Result<(), Status> {
     let (size, value_size) = (name.len(), value.len());
     // SAFETY: the bytes outlive the call.
     check(unsafe {
-        proxy_add_header_map_value(
-            REQUEST_HEADERS,
-            name.as_ptr(),
-            size,
-            value.as_ptr(),
-            value_size,
-        )
+        proxy_add_header_map_value(map, name.as_ptr(), size, value.as_ptr(), value_size)
     })
 }
 
@@ -343,16 +348,19 @@ pub(crate) fn send(reply: &Reply) -> Result<(), Status> {
 }
 
 /// The opposite of [`pairs`].
-fn serialised(headers: &[(&str, String)]) -> Vec<u8> {
-    let size = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
+fn serialised(headers: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let size = |text: &[u8]| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
     let count = u32::try_from(headers.len()).unwrap_or(u32::MAX);
     let mut map = count.to_le_bytes().to_vec();
     for (name, value) in headers {
-        map.extend(size(name));
+        map.extend(size(name.as_bytes()));
         map.extend(size(value));
     }
-    for text in headers.iter().flat_map(|(name, value)| [*name, value]) {
-        map.extend_from_slice(text.as_bytes());
+    for text in headers
+        .iter()
+        .flat_map(|(name, value)| [name.as_bytes(), value])
+    {
+        map.extend_from_slice(text);
         map.push(0);
     }
     map
@@ -373,14 +381,23 @@ pub(crate) fn send_fetch(fetch: &Fetch) -> Result<u32, FetchError> {
             concat!("portcullis/", env!("CARGO_PKG_VERSION")),
         ),
     ];
-    hostcalls::dispatch_http_call(fetch.cluster(), headers, None, vec![], fetch.timeout()).map_err(
-        |status| match status {
-            proxy_wasm::types::Status::BadArgument => {
-                FetchError::Undeliverable(fetch.cluster().to_owned())
-            }
+    call(fetch.cluster(), headers, fetch.timeout())
+}
+
+/// Asks a service about a request; the answer comes as that of a fetch does.
+pub(crate) fn send_check(check: &Check) -> Result<u32, FetchError> {
+    let headers = check.headers.iter();
+    let headers = headers.map(|(name, value)| (name.as_str(), value.as_str()));
+    call(&check.cluster, headers.collect(), check.timeout)
+}
+
+fn call(cluster: &str, headers: Vec<(&str, &str)>, timeout: Duration) -> Result<u32, FetchError> {
+    hostcalls::dispatch_http_call(cluster, headers, None, vec![], timeout).map_err(|status| {
+        match status {
+            proxy_wasm::types::Status::BadArgument => FetchError::Undeliverable(cluster.to_owned()),
             _ => FetchError::NoAnswer,
-        },
-    )
+        }
+    })
 }
 
 #[cfg(test)]
@@ -389,20 +406,16 @@ mod tests {
 
     #[test]
     fn maps_come_back_as_they_went() {
-        let headers = [
-            ("a", "1".to_owned()),
-            ("", String::new()),
-            ("a", "2".to_owned()),
-        ];
-        let expected = headers.clone().map(|(n, v)| (n.to_owned(), v.into_bytes()));
-        assert_eq!(pairs(&serialised(&headers)).unwrap(), expected);
+        let headers = [("a", b"1".to_vec()), ("", vec![]), ("a", b"\xff".to_vec())];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value));
+        assert_eq!(pairs(&serialised(&headers)).unwrap(), headers);
         assert_eq!(pairs(&[]).unwrap(), []);
         assert_eq!(pairs(&serialised(&[])).unwrap(), []);
     }
 
     #[test]
     fn broken_maps_are_no_maps() {
-        let whole = serialised(&[("name", "value".to_owned())]);
+        let whole = serialised(&[("name".to_owned(), b"value".to_vec())]);
         for end in 1..whole.len() - 1 {
             assert_eq!(pairs(&whole[..end]), None, "{end}");
         }

@@ -1,4 +1,4 @@
-//! The plugin itself: it is configured, and it sends the fetches of key sets.
+//! The plugin itself: it is configured, and it makes the calls, fetches of key sets and external checks.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,6 +10,7 @@ use proxy_wasm::types::ContextType;
 use super::host;
 use super::stream::Stream;
 use super::worker::Worker;
+use crate::check::{CheckAnswer, CheckId};
 use crate::jwks::{Answer, Fetch, FetchError, KeySetId, MAX_BODY};
 use crate::policy::{Node, Policy};
 
@@ -26,8 +27,16 @@ pub(crate) struct Root {
     worker: Option<Rc<Worker>>,
     /// Configurations that were replaced while requests waited under them.
     replaced: Vec<Rc<Worker>>,
-    /// Fetches under way, by the host's token, and the configuration that wanted them.
-    calls: BTreeMap<u32, (Rc<Worker>, KeySetId)>,
+    /// Calls under way, by the host's token, and the configuration that wanted them.
+    calls: BTreeMap<u32, (Rc<Worker>, Call)>,
+}
+
+/// What is called for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Call {
+    /// By the request of this stream.
+    Check(u32, CheckId),
+    Fetch(KeySetId),
 }
 
 impl Root {
@@ -54,34 +63,44 @@ impl Root {
         match host::send_fetch(fetch) {
             Ok(token) => {
                 // An answer to an older fetch of the set would be taken for one to this.
+                let call = Call::Fetch(id);
                 self.calls
-                    .retain(|_, (other, set)| *set != id || !Rc::ptr_eq(other, worker));
-                self.calls.insert(token, (Rc::clone(worker), id));
+                    .retain(|_, (other, older)| *older != call || !Rc::ptr_eq(other, worker));
+                self.calls.insert(token, (Rc::clone(worker), call));
             }
             Err(error) => {
                 worker.finish(id, Err(error), now);
             }
         }
     }
-}
 
-impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, _: usize, _: usize, _: usize) {
-        let Some((worker, id)) = self.calls.remove(&token) else {
-            return;
-        };
+    /// Has services asked about the requests that wait for that.
+    fn ask(&mut self, worker: &Rc<Worker>) {
+        for (stream, check) in worker.unsent() {
+            match host::send_check(&check) {
+                Ok(token) => {
+                    let call = Call::Check(stream, check.id);
+                    self.calls.insert(token, (Rc::clone(worker), call));
+                }
+                Err(error) => {
+                    worker.warn(|| format!("`{}` can't be asked: {error}", check.provider));
+                    worker.answered(stream, check.id, None);
+                }
+            }
+        }
+    }
+
+    fn fetched(&mut self, worker: &Rc<Worker>, id: KeySetId) {
         let now = host::now().unwrap_or_default();
         let headers = host::call_headers().unwrap_or_default();
         let values = |wanted: &str| -> Vec<&[u8]> {
             let lines = headers.iter().filter(|(name, _)| name == wanted);
             lines.map(|(_, value)| value.as_slice()).collect()
         };
-        let status = values(":status").concat();
-        let status = str::from_utf8(&status).unwrap_or_default().parse();
-        let body = match status {
-            Ok(200) => host::call_body(MAX_BODY + 1).map_err(|_| FetchError::NoAnswer),
-            Ok(status) => Err(FetchError::Status(status)),
-            Err(_) => Err(FetchError::NoAnswer),
+        let body = match status(&headers) {
+            Some(200) => host::call_body(MAX_BODY + 1).map_err(|_| FetchError::NoAnswer),
+            Some(status) => Err(FetchError::Status(status)),
+            None => Err(FetchError::NoAnswer),
         };
         let (cache_control, age) = (values("cache-control").join(&b','), values("age").concat());
         let answer = body.as_ref().map_err(Clone::clone).map(|body| Answer {
@@ -90,7 +109,19 @@ impl Context for Root {
             age: &age,
         });
         if let Some(next) = worker.finish(id, answer, now) {
-            self.send(&worker, id, &next, now);
+            self.send(worker, id, &next, now);
+        }
+    }
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, _: usize, _: usize, _: usize) {
+        match self.calls.remove(&token) {
+            Some((worker, Call::Fetch(id))) => self.fetched(&worker, id),
+            Some((worker, Call::Check(stream, id))) => {
+                worker.answered(stream, id, check_answer());
+            }
+            None => {}
         }
     }
 }
@@ -142,6 +173,7 @@ impl RootContext for Root {
         let workers: Vec<_> = self.worker.iter().chain(&self.replaced).cloned().collect();
         for worker in &workers {
             self.fetch(worker, now);
+            self.ask(worker);
         }
         if workers.iter().any(|worker| worker.polls()) {
             let _ = host::set_tick_period(POLL);
@@ -155,6 +187,24 @@ impl RootContext for Root {
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
     }
+}
+
+/// The status of an answer; `None` where there was none.
+fn status(headers: &[(String, Vec<u8>)]) -> Option<u16> {
+    let (_, status) = headers.iter().find(|(name, _)| name == ":status")?;
+    str::from_utf8(status).ok()?.parse().ok()
+}
+
+/// What a service answered to a check. One that is too long to go on whole is none.
+fn check_answer() -> Option<CheckAnswer> {
+    let headers = host::call_headers().ok()?;
+    let status = status(&headers)?;
+    let body = host::call_body(MAX_BODY + 1).ok()?;
+    (body.len() <= MAX_BODY).then_some(CheckAnswer {
+        status,
+        headers,
+        body,
+    })
 }
 
 /// Whether only plugins with our own `vm_id` can write to our shared data.

@@ -1,12 +1,12 @@
 //! One request.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use super::worker::{Verdict, Worker, answer};
+use super::host;
+use super::worker::{Ruling, Verdict, Worker, answer};
 use crate::outcome::Reason;
 use crate::request::Request;
 
@@ -16,7 +16,7 @@ pub(crate) struct Stream {
     id: u32,
     /// `None` where the configuration was refused and the host asks all the same.
     worker: Option<Rc<Worker>>,
-    verdict: Rc<Cell<Verdict>>,
+    ruling: Rc<Ruling>,
 }
 
 impl Stream {
@@ -24,14 +24,14 @@ impl Stream {
         Self {
             id,
             worker,
-            verdict: Rc::default(),
+            ruling: Rc::default(),
         }
     }
 
     /// Only a request that was decided upon goes on. A host may hand over the body of one that is
     /// paused (Envoy's `allow_on_headers_stop_iteration`), and would take a yes for the whole.
     fn action(&self) -> Action {
-        match self.verdict.get() {
+        match self.ruling.verdict.get() {
             Verdict::Forward => Action::Continue,
             Verdict::Answered | Verdict::Wait => Action::Pause,
         }
@@ -43,10 +43,11 @@ impl Context for Stream {}
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         match &self.worker {
-            Some(worker) => worker.decide(self.id, &self.verdict),
+            Some(worker) => worker.decide(self.id, &self.ruling),
             None => {
                 let refusal = Reason::ProxyUnconfigured.into();
-                self.verdict
+                self.ruling
+                    .verdict
                     .set(answer(&refusal, None, &Request::default()));
             }
         }
@@ -59,6 +60,15 @@ impl HttpContext for Stream {
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
         self.action()
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        let lines = self.ruling.response.take().into_iter();
+        for (name, value) in lines.filter(|_| self.ruling.verdict.get() == Verdict::Forward) {
+            // The request is answered: all that is lost is a line that was promised to the client.
+            let _ = host::add_response_header(&name, &value);
+        }
+        Action::Continue
     }
 }
 

@@ -9,9 +9,10 @@ use super::attributes::CurrentRequest;
 use super::host;
 use super::logger::RateBound;
 use super::shared::Shared;
+use crate::check::{Check, CheckAnswer, CheckId, Checked};
 use crate::evaluate::{Known, evaluate};
 use crate::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore};
-use crate::outcome::{Change, Changes, Outcome, Property, Reason, Refusal};
+use crate::outcome::{Change, Changes, Note, Outcome, Property, Reason, Refusal};
 use crate::policy::Policy;
 use crate::reply::reply;
 use crate::request::Request;
@@ -39,10 +40,32 @@ pub(crate) struct Worker {
 #[derive(Debug)]
 struct Waiting {
     stream: u32,
-    verdict: Rc<Cell<Verdict>>,
-    on: Vec<KeySetId>,
-    /// What it has waited for before.
-    waited: Vec<KeySetId>,
+    ruling: Rc<Ruling>,
+    on: Need,
+    met: Met,
+}
+
+/// What a request waits for.
+#[derive(Debug)]
+enum Need {
+    /// A service's answer; `None` once it was asked.
+    Check(Option<Check>),
+    KeySets(Vec<KeySetId>),
+}
+
+/// What a request has waited for before.
+#[derive(Debug, Default)]
+struct Met {
+    checked: Vec<Checked>,
+    key_sets: Vec<KeySetId>,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Default)]
+pub(crate) struct Ruling {
+    pub(crate) verdict: Cell<Verdict>,
+    /// Lines for its answer, where the upstream gives it.
+    pub(crate) response: RefCell<Vec<(String, Vec<u8>)>>,
 }
 
 /// What the host is to do with a request.
@@ -79,39 +102,55 @@ impl Worker {
     }
 
     /// Decides about the request of this stream, which host calls must be about now.
-    pub(crate) fn decide(&self, stream: u32, verdict: &Rc<Cell<Verdict>>) {
-        self.decide_again(stream, verdict, Vec::new());
+    pub(crate) fn decide(&self, stream: u32, ruling: &Rc<Ruling>) {
+        self.decide_again(stream, ruling, Met::default());
     }
 
-    fn decide_again(&self, stream: u32, verdict: &Rc<Cell<Verdict>>, waited: Vec<KeySetId>) {
-        verdict.set(match self.outcome(&waited) {
-            Some((request, Outcome::Forward(changes, state))) => {
-                match self.make(&changes).and_then(|()| write(&state)) {
+    fn decide_again(&self, stream: u32, ruling: &Rc<Ruling>, met: Met) {
+        ruling.verdict.set(match self.outcome(&met) {
+            Some((request, Outcome::Forward(changes, told))) => {
+                self.note(&told.notes);
+                match self
+                    .make(&changes, ruling)
+                    .and_then(|()| write(&told.state))
+                {
                     Ok(()) => Verdict::Forward,
                     // A header that should have gone may still be there.
                     Err(_) => self.give_up(&request),
                 }
             }
-            Some((request, Outcome::Refuse(refusal, state))) => {
-                self.refuse(&refusal, &state, &request)
+            Some((request, Outcome::Refuse(refusal, told))) => {
+                self.note(&told.notes);
+                self.refuse(&refusal, &told.state, &request)
+            }
+            Some((_, Outcome::Ask(check))) => {
+                self.ask_for_tick();
+                self.wait(stream, ruling, Need::Check(Some(check)), met)
             }
             Some((_, Outcome::Await(on))) => {
-                self.ask_for_tick(&on);
-                self.waiting.borrow_mut().push(Waiting {
-                    stream,
-                    verdict: Rc::clone(verdict),
-                    on,
-                    waited,
-                });
-                Verdict::Wait
+                let keys = self.keys.borrow();
+                if on.iter().any(|id| !keys.is_fetching(*id)) {
+                    self.ask_for_tick();
+                }
+                self.wait(stream, ruling, Need::KeySets(on), met)
             }
             None => self.give_up(&Request::default()),
         });
     }
 
+    fn wait(&self, stream: u32, ruling: &Rc<Ruling>, on: Need, met: Met) -> Verdict {
+        self.waiting.borrow_mut().push(Waiting {
+            stream,
+            ruling: Rc::clone(ruling),
+            on,
+            met,
+        });
+        Verdict::Wait
+    }
+
     fn give_up(&self, request: &Request) -> Verdict {
         let refusal = Reason::ProxyUnreadable.into();
-        let state = self.policy.filter_state.refused(&refusal, None);
+        let state = self.policy.filter_state.refused(&refusal, None, None);
         self.refuse(&refusal, &state, request)
     }
 
@@ -127,7 +166,7 @@ impl Worker {
     }
 
     /// `None` where the host doesn't hand out the request.
-    fn outcome(&self, waited: &[KeySetId]) -> Option<(Request, Outcome)> {
+    fn outcome(&self, met: &Met) -> Option<(Request, Outcome)> {
         let now = host::now().ok()?;
         if self.shared.is_none() {
             // Envoy loads the plugin into threads that serve nothing, too. This one does, so now
@@ -140,7 +179,8 @@ impl Worker {
         let keys = &*self.keys.borrow();
         let known = Known {
             keys,
-            waited,
+            waited: &met.key_sets,
+            checked: &met.checked,
             host: &CurrentRequest,
             now,
         };
@@ -150,9 +190,8 @@ impl Worker {
 
     /// The SDK hands the answer of a call to the context that made it, and a stream may be gone by
     /// then. So the plugin's own context makes it, at its next tick.
-    fn ask_for_tick(&self, on: &[KeySetId]) {
-        let keys = self.keys.borrow();
-        if on.iter().any(|id| !keys.is_fetching(*id)) && !self.tick_is_near.replace(true) {
+    fn ask_for_tick(&self) {
+        if !self.tick_is_near.replace(true) {
             let _ = host::set_tick_period(FETCH_SOON);
         }
     }
@@ -169,7 +208,34 @@ impl Worker {
 
     fn awaited(&self) -> Vec<KeySetId> {
         let waiting = self.waiting.borrow();
-        waiting.iter().flat_map(|w| w.on.iter().copied()).collect()
+        let key_sets = waiting.iter().filter_map(|waiting| match &waiting.on {
+            Need::Check(_) => None,
+            Need::KeySets(ids) => Some(ids),
+        });
+        key_sets.flatten().copied().collect()
+    }
+
+    /// The checks that were not sent yet, and the streams that wait for them.
+    pub(crate) fn unsent(&self) -> Vec<(u32, Check)> {
+        let mut waiting = self.waiting.borrow_mut();
+        let unsent = waiting
+            .iter_mut()
+            .filter_map(|waiting| match &mut waiting.on {
+                Need::Check(check) => Some((waiting.stream, check.take()?)),
+                Need::KeySets(_) => None,
+            });
+        unsent.collect()
+    }
+
+    /// Takes what came of a check, and decides again about the request.
+    pub(crate) fn answered(&self, stream: u32, id: CheckId, answer: Option<CheckAnswer>) {
+        self.wake(
+            |waiting| waiting.stream == stream && matches!(waiting.on, Need::Check(None)),
+            |met| {
+                let answer = answer.clone();
+                met.checked.push(Checked { id, answer });
+            },
+        );
     }
 
     /// Whether requests wait for what another worker fetches.
@@ -193,7 +259,7 @@ impl Worker {
         drop(keys);
         if has_others || !is_under_way {
             // Another worker's keys may be older than the request, and lack the one that it needs.
-            self.wake(id, !has_others);
+            self.came(id, !has_others);
         }
         fetch
     }
@@ -227,32 +293,36 @@ impl Worker {
             shared.publish(&keys, id, has_keys);
         }
         drop(keys);
-        self.wake(id, true);
+        self.came(id, true);
         None
     }
 
     /// Decides again about the requests that wait for this key set, after a fetch of it or because
     /// there is none to wait for.
-    fn wake(&self, id: KeySetId, was_fetched: bool) {
+    fn came(&self, id: KeySetId, was_fetched: bool) {
+        self.wake(
+            |waiting| matches!(&waiting.on, Need::KeySets(ids) if ids.contains(&id)),
+            |met| met.key_sets.extend(was_fetched.then_some(id)),
+        );
+    }
+
+    /// Decides again about those requests, which have met with something.
+    fn wake(&self, is_ready: impl Fn(&Waiting) -> bool, meet: impl Fn(&mut Met)) {
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
-        let (ready, others): (Vec<_>, Vec<_>) = waiting
-            .into_iter()
-            .partition(|waiting| waiting.on.contains(&id));
+        let (ready, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_ready);
         self.waiting.borrow_mut().extend(others);
         for Waiting {
             stream,
-            verdict,
-            mut waited,
+            ruling,
+            mut met,
             ..
         } in ready
         {
-            if was_fetched {
-                waited.push(id);
-            }
+            meet(&mut met);
             // A stream that is gone needs no answer.
             if host::set_effective_context(stream).is_ok() {
-                self.decide_again(stream, &verdict, waited);
-                if verdict.get() == Verdict::Forward {
+                self.decide_again(stream, &ruling, met);
+                if ruling.verdict.get() == Verdict::Forward {
                     let _ = host::resume_request();
                 }
             }
@@ -272,10 +342,15 @@ impl Worker {
             .retain(|waiting| waiting.stream != stream);
     }
 
-    fn make(&self, changes: &Changes) -> Result<(), host::Status> {
+    fn make(&self, changes: &Changes, ruling: &Ruling) -> Result<(), host::Status> {
         changes.iter().try_for_each(|change| match change {
             Change::Append(name, value) => host::add_request_header(name, value),
             Change::Remove(name) => host::remove_request_header(name),
+            Change::Respond(name, value) => {
+                let line = (name.clone(), value.clone());
+                ruling.response.borrow_mut().push(line);
+                Ok(())
+            }
             Change::Set(name, value) => host::set_request_header(name, value),
             Change::Withhold(name) => {
                 self.log(log::Level::Warn, || {
@@ -284,6 +359,20 @@ impl Worker {
                 Ok(())
             }
         })
+    }
+
+    fn note(&self, notes: &[Note]) {
+        for note in notes {
+            let level = match note {
+                Note::Audit(_) | Note::DryRun(_) => log::Level::Info,
+                Note::Unchecked(_) => log::Level::Warn,
+            };
+            self.log(level, || note.to_string());
+        }
+    }
+
+    pub(crate) fn warn(&self, line: impl FnOnce() -> String) {
+        self.log(log::Level::Warn, line);
     }
 
     /// Writes a line that a request causes.

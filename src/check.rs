@@ -1,0 +1,296 @@
+//! External checks, of the action CUSTOM: another service is asked about a request.
+//!
+//! What is sent, and what is made of the answer, is what Envoy's `ext_authz` does with an HTTP
+//! service as Istio configures it (pilot/pkg/security/authz/builder/extauthz.go).
+
+use std::time::Duration;
+
+use crate::authz::{RuleSet, Subject};
+use crate::config::provider::{Additional, ExtensionProvider, HeaderPattern};
+use crate::config::text::steers_proxy;
+use crate::connection::Connection;
+use crate::explain::{Stage, Witness};
+use crate::outcome::{Change, Changes, Denial, Note, Reason, Refusal};
+use crate::request::Request;
+
+/// What clients write themselves, and services that are asked are always shown or ask for: their
+/// copies pass where the answer has none.
+const CLIENTS_OWN: [&str; 2] = ["authorization", "cookie"];
+
+/// With which a service names headers that the upstream shall not get.
+const TO_REMOVE: &str = "x-envoy-auth-headers-to-remove";
+
+/// A service that is asked about requests, of one policy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CheckId(usize);
+
+/// A request without body that the shell is to send.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// Who is asked.
+    pub id: CheckId,
+    /// Its name, for the log.
+    pub provider: String,
+    /// The Envoy cluster that leads there.
+    pub cluster: String,
+    /// All lines, pseudo-headers included.
+    pub headers: Vec<(String, String)>,
+    /// How long to wait for the whole answer.
+    pub timeout: Duration,
+}
+
+/// What came of a check.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// Who was asked.
+    pub id: CheckId,
+    /// `None` where there was no answer, or none in time.
+    pub answer: Option<CheckAnswer>,
+}
+
+/// What a service answered.
+#[derive(Clone, Debug)]
+pub struct CheckAnswer {
+    /// The HTTP status. 200 lets the request through.
+    pub status: u16,
+    /// All lines, pseudo-headers or not.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body, which a client that is refused gets.
+    pub body: Vec<u8>,
+}
+
+/// The services that are asked, in the order of their names, as Istio sorts them.
+#[derive(Debug, Default)]
+pub(crate) struct Checks(Vec<(Service, RuleSet)>);
+
+/// A compiled `envoyExtAuthzHttp`.
+#[derive(Debug)]
+pub(crate) struct Service {
+    name: String,
+    cluster: String,
+    timeout: Duration,
+    path_prefix: String,
+    fail_open: bool,
+    status_on_error: u16,
+    /// The headers of the request that it is shown.
+    shown: Vec<HeaderPattern>,
+    added: Additional,
+    to_upstream: Vec<HeaderPattern>,
+    to_client_on_allow: Vec<HeaderPattern>,
+    /// Empty: everything.
+    to_client_on_deny: Vec<HeaderPattern>,
+}
+
+/// A request that may go on, as far as the services say.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    pub(crate) changes: Changes,
+    pub(crate) notes: Vec<Note>,
+}
+
+/// Why a request doesn't go on.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// This has to be asked first.
+    Ask(Check),
+    Refused(Refusal),
+}
+
+impl Checks {
+    pub(crate) fn new(mut services: Vec<(Service, RuleSet)>) -> Self {
+        services.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        Self(services)
+    }
+
+    /// Has every service asked about whose policies the request is, one after the other; each sees
+    /// what those before it changed.
+    pub(crate) fn pass(
+        &self,
+        request: &Request,
+        connection: &Connection<'_>,
+        answers: &[Checked],
+        witness: &mut impl Witness,
+    ) -> Result<Passed, Held> {
+        let mut changes = self.stripped(request);
+        let mut notes = Vec::new();
+        for (index, (service, rules)) in self.0.iter().enumerate() {
+            let id = CheckId(index);
+            let seen = request.changed(&changes);
+            let subject = Subject {
+                request: &seen,
+                identity: None,
+                connection,
+            };
+            witness.sees(Stage::Custom, rules, subject);
+            let Some(rule) = rules.first_match(subject) else {
+                continue;
+            };
+            let refused = |reason: Reason, denial: Option<Denial>| {
+                Held::Refused(Refusal {
+                    reason,
+                    policy: Some(rule.to_string()),
+                    denial: denial.map(Box::new),
+                })
+            };
+            let Some(checked) = answers.iter().find(|checked| checked.id == id) else {
+                let check = service.check(id, &seen).map(Held::Ask);
+                return Err(check.unwrap_or_else(|| refused(Reason::CheckUnsendable, None)));
+            };
+            // As `ext_authz`: a service that has trouble of its own hasn't answered.
+            match checked.answer.as_ref().filter(|a| a.status < 500) {
+                Some(answer) if answer.status == 200 => {
+                    changes.0.extend(service.granted(answer));
+                }
+                Some(answer) => {
+                    return Err(refused(Reason::CheckDenied, Some(service.denial(answer))));
+                }
+                None if service.fail_open => notes.push(Note::Unchecked(service.name.clone())),
+                None => return Err(refused(Reason::CheckFailed, Some(service.failure()))),
+            }
+        }
+        Ok(Passed { changes, notes })
+    }
+
+    /// What only the services write is taken out of what the client sent.
+    fn stripped(&self, request: &Request) -> Changes {
+        if self.0.is_empty() {
+            return Changes::default();
+        }
+        let mut names: Vec<&str> = request.headers().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names.dedup();
+        let services = || self.0.iter().map(|(service, _)| service);
+        let is_theirs = |name: &&str| {
+            !CLIENTS_OWN.contains(name) && services().any(|s| one_of(&s.to_upstream, name))
+        };
+        let theirs = names.into_iter().filter(is_theirs);
+        Changes(theirs.map(|name| Change::Remove(name.to_owned())).collect())
+    }
+}
+
+fn one_of(patterns: &[HeaderPattern], name: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(name))
+}
+
+impl Service {
+    /// How long to wait for an answer, where nobody says.
+    pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
+    const STATUS_ON_ERROR: u16 = 403;
+
+    pub(crate) fn new(provider: &ExtensionProvider) -> Self {
+        let http = &provider.envoy_ext_authz_http;
+        let shown = match http.include_request_headers_in_check.is_empty() {
+            true => &http.include_headers_in_check,
+            false => &http.include_request_headers_in_check,
+        };
+        Self {
+            name: provider.name.0.clone(),
+            cluster: http.cluster(),
+            timeout: http.timeout.unwrap_or(Self::TIMEOUT),
+            path_prefix: http.path_prefix.as_ref().map_or("", |p| &p.0).to_owned(),
+            fail_open: http.fail_open,
+            status_on_error: http
+                .status_on_error
+                .as_ref()
+                .map_or(Self::STATUS_ON_ERROR, |status| status.0),
+            shown: shown.clone(),
+            added: http.include_additional_headers_in_check.clone(),
+            to_upstream: http.headers_to_upstream_on_allow.clone(),
+            to_client_on_allow: http.headers_to_downstream_on_allow.clone(),
+            to_client_on_deny: http.headers_to_downstream_on_deny.clone(),
+        }
+    }
+
+    /// What it is asked; `None` where it can't be asked about this request as it is: a `CONNECT`, or
+    /// one with bytes that a Wasm filter can't send.
+    fn check(&self, id: CheckId, request: &Request) -> Option<Check> {
+        let text = |value| str::from_utf8(value).ok().map(str::to_owned);
+        let one = |name: &str| text(request.value(name)?);
+        let method = one(":method").filter(|method| method != "CONNECT")?;
+        let mut headers = vec![
+            (":method".to_owned(), method),
+            (":authority".to_owned(), one(":authority")?),
+            (
+                ":path".to_owned(),
+                format!("{}{}", self.path_prefix, one(":path")?),
+            ),
+            ("content-length".to_owned(), "0".to_owned()),
+        ];
+        let is_shown = |name: &str| {
+            (name == "authorization" || one_of(&self.shown, name))
+                && self.added.0.iter().all(|(added, _)| added != name)
+        };
+        for (name, value) in request.headers().filter(|(name, _)| is_shown(name)) {
+            headers.push((name.to_owned(), text(value)?));
+        }
+        headers.extend(self.added.0.iter().cloned());
+        Some(Check {
+            id,
+            provider: self.name.clone(),
+            cluster: self.cluster.clone(),
+            headers,
+            timeout: self.timeout,
+        })
+    }
+
+    /// What the upstream gets of an answer that lets the request through, and what its client.
+    fn granted(&self, answer: &CheckAnswer) -> Vec<Change> {
+        let removed = answer.headers.iter().filter(|(name, _)| name == TO_REMOVE);
+        let removed = removed.flat_map(|(_, value)| value.split(|byte| *byte == b','));
+        let removed = removed.filter_map(|name| {
+            let name = str::from_utf8(name).ok()?.trim().to_ascii_lowercase();
+            (!name.is_empty() && !steers_proxy(&name)).then_some(Change::Remove(name))
+        });
+        let mut changes: Vec<Change> = removed.collect();
+        let mut written: Vec<&str> = Vec::new();
+        for (name, value) in lines(answer) {
+            if one_of(&self.to_client_on_allow, name) {
+                changes.push(Change::Respond(name.to_owned(), value.to_vec()));
+            }
+            if !one_of(&self.to_upstream, name) {
+                continue;
+            }
+            let line = (name.to_owned(), value.to_vec());
+            changes.push(match written.contains(&name) {
+                true => Change::Append(line.0, line.1),
+                false => Change::Set(line.0, line.1),
+            });
+            written.push(name);
+        }
+        changes
+    }
+
+    /// The service's own answer, for the client.
+    fn denial(&self, answer: &CheckAnswer) -> Denial {
+        let patterns = &self.to_client_on_deny;
+        let is_told = |name: &str| {
+            patterns.is_empty()
+                || ["location", "www-authenticate"].contains(&name)
+                || one_of(patterns, name)
+        };
+        let told = lines(answer).filter(|(name, _)| is_told(name));
+        Denial {
+            status: answer.status,
+            headers: told
+                .map(|(name, value)| (name.to_owned(), value.to_vec()))
+                .collect(),
+            body: answer.body.clone(),
+        }
+    }
+
+    fn failure(&self) -> Denial {
+        Denial {
+            status: self.status_on_error,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+}
+
+/// What of an answer can go on in another message.
+fn lines(answer: &CheckAnswer) -> impl Iterator<Item = (&str, &[u8])> {
+    let lines = answer.headers.iter();
+    lines
+        .filter(|(name, _)| !steers_proxy(name) && name != TO_REMOVE)
+        .map(|(name, value)| (name.as_str(), value.as_slice()))
+}
