@@ -5,15 +5,15 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis::{
-    Answer, Fetch, FetchError, Fetched, KeyStore, Known, NoHost, Node, Outcome, Policy, Property,
-    evaluate, reply,
+    Answer, Change, Check, CheckAnswer, Checked, Fetch, FetchError, Fetched, KeyStore, Known,
+    NoHost, Node, Outcome, Policy, Property, Reason, RuleTrace, Stage, evaluate, explain, reply,
 };
 use serde_json::Value;
 use support::case::{Case, Oracle, Play, Suite, server_key};
 use support::check::{Observed, differences, refusal};
 use support::not_yet::not_yet;
 use support::tally::Tally;
-use support::{attacks, scenarios, shared, vectors};
+use support::{attacks, from_bytes, scenarios, shared, to_bytes, vectors};
 
 #[test]
 fn our_cases() {
@@ -83,6 +83,7 @@ fn only_keys_that_change_something_are_waited_for() {
         let known = Known {
             keys: &KeyStore::new(&policy, 0),
             waited: &[],
+            checked: &[],
             host: &NoHost,
             now: play.now,
         };
@@ -127,15 +128,27 @@ fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
     let host = play.request.given();
     let mut keys = KeyStore::new(policy, 0);
     let mut waited = Vec::new();
-    // One wait for the rules before the winner, and one for the others.
-    for _ in 0..3 {
+    let (mut asked, mut checked) = (Vec::new(), Vec::new());
+    // One wait for each of two services, one for the rules before the winner, and one for the
+    // others.
+    for _ in 0..5 {
         let known = Known {
             keys: &keys,
             waited: &waited,
+            checked: &checked,
             host: &host,
             now,
         };
-        match evaluate(policy, known, &request) {
+        let outcome = evaluate(policy, known, &request);
+        explained(policy, known, &request, &outcome);
+        match outcome {
+            Outcome::Ask(check) => {
+                let id = check.id;
+                let answer = check_answer(suite, &check);
+                let lines = check.headers.into_iter();
+                asked.push(lines.map(|(n, v)| (n, v.into_bytes())).collect());
+                checked.push(Checked { id, answer });
+            }
             Outcome::Await(ids) => {
                 for id in ids {
                     waited.push(id);
@@ -149,27 +162,34 @@ fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
                     }
                 }
             }
-            Outcome::Forward(changes, state) => {
+            Outcome::Forward(changes, its) => {
                 let mut headers = play.request.pairs();
                 changes.apply(&mut headers);
+                let response = changes.iter().filter_map(|change| match change {
+                    Change::Respond(name, value) => Some((name.clone(), from_bytes(value))),
+                    _ => None,
+                });
                 return Observed {
-                    filter_state: Some(told(state)),
+                    headers: response.collect(),
+                    asked: Some(asked),
+                    filter_state: Some(told(its.state)),
                     ..Observed::forwarded(headers)
                 };
             }
-            Outcome::Refuse(refusal, state) => {
+            Outcome::Refuse(refusal, its) => {
                 let reply = reply(&refusal, Some(policy), &request);
                 return Observed {
                     status: reply.status,
-                    body: reply.body.to_owned(),
+                    body: from_bytes(&reply.body),
                     headers: reply
                         .headers
                         .iter()
-                        .map(|(n, v)| ((*n).to_owned(), v.clone()))
+                        .map(|(n, v)| (n.clone(), from_bytes(v)))
                         .collect(),
                     upstream: None,
+                    asked: Some(asked),
                     decision: Some((refusal.reason.code().to_owned(), refusal.policy)),
-                    filter_state: Some(told(state)),
+                    filter_state: Some(told(its.state)),
                 };
             }
         }
@@ -182,6 +202,61 @@ fn told(state: Vec<Property>) -> BTreeMap<String, String> {
     let told = state.into_iter();
     told.map(|property| (name(&property), property.value))
         .collect()
+}
+
+/// What is explained is what was decided, and the rules, each tried by itself, bear it out.
+fn explained(policy: &Policy, known: Known<'_>, request: &portcullis::Request, outcome: &Outcome) {
+    let explanation = explain(policy, known, request);
+    let said = format!("{explanation:?}");
+    assert_eq!(format!("{:?}", explanation.outcome), format!("{outcome:?}"));
+    let first = |stage: Stage| {
+        let rules = explanation.rules.iter();
+        let mut matched = rules.filter(|rule| rule.stage == stage && rule.matched);
+        matched.next().map(|rule| rule.rule.clone())
+    };
+    let is_miss = |rule: &RuleTrace| rule.matched == rule.misses.is_empty();
+    let has_rules = |rule: &&RuleTrace| rule.rule.contains("-rule[");
+    assert!(
+        explanation.rules.iter().filter(has_rules).all(is_miss),
+        "{said}"
+    );
+    match outcome {
+        Outcome::Forward(..) => {
+            let asks = explanation
+                .rules
+                .iter()
+                .any(|rule| rule.stage == Stage::Allow);
+            assert_eq!(first(Stage::Deny), None, "{said}");
+            assert_eq!(first(Stage::Allow).is_some(), asks, "{said}");
+        }
+        Outcome::Refuse(refusal, _) => match refusal.reason {
+            Reason::PolicyDenied => assert_eq!(first(Stage::Deny), refusal.policy, "{said}"),
+            Reason::PolicyNoneAllows => assert_eq!(first(Stage::Allow), None, "{said}"),
+            Reason::CheckDenied | Reason::CheckFailed => {
+                assert!(first(Stage::Custom).is_some(), "{said}");
+            }
+            _ => {}
+        },
+        Outcome::Ask(_) => assert!(first(Stage::Custom).is_some(), "{said}"),
+        Outcome::Await(_) => {}
+    }
+}
+
+/// What the shell would have got for a check.
+fn check_answer(suite: &Suite, check: &Check) -> Option<CheckAnswer> {
+    let line = |name: &str| {
+        let line = check.headers.iter().find(|(header, _)| header == name);
+        line.map_or("", |(_, value)| value.as_str())
+    };
+    let uri = server_key(&format!("{}{}", line(":authority"), line(":path")));
+    let answer = suite.servers.get(&uri).filter(|_| check.cluster == "jwks");
+    let answer = answer.filter(|a| u128::from(a.delay_ms) < check.timeout.as_millis())?;
+    let headers = answer.headers.iter();
+    Some(CheckAnswer {
+        status: answer.status,
+        headers: headers.map(|(n, v)| (n.clone(), to_bytes(v))).collect(),
+        body: answer.body.clone().into_bytes(),
+    })
 }
 
 /// What the shell would have got for a fetch.

@@ -144,12 +144,17 @@ impl<'a> Run<'a> {
 
     fn ask(&self, suite: &Suite, case: &Case) -> Vec<String> {
         let play = suite.play(case, &case.expect);
+        let host = play.request.authority.clone().unwrap_or_default();
+        self.jwks.asked(&host);
         let ask = match play.expect.get("filter_state") {
             Some(_) => Envoy::ask_and_read,
             None => Envoy::ask,
         };
         match ask(&self.envoy, &Place::of(suite, case).name, &play.request) {
-            Ok(observed) => differences(&play.expect, &observed),
+            Ok(mut observed) => {
+                observed.asked = Some(self.jwks.asked(&host));
+                differences(&play.expect, &observed)
+            }
             Err(error) => vec![error],
         }
     }

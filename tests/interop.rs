@@ -36,6 +36,7 @@ fn outcome(jwk: &str, token: &str, seconds_from_now: i64) -> Outcome {
     let known = Known {
         keys: &KeyStore::new(&policy, 0),
         waited: &[],
+        checked: &[],
         host: &NoHost,
         now,
     };

@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "plugin/checks.rs"]
+mod checks;
 #[path = "plugin/configurations.rs"]
 mod configurations;
 #[path = "plugin/discovery.rs"]
@@ -18,10 +20,10 @@ mod sharing;
 
 use support::case::{Play, Suite, server_key};
 use support::check::{differences, refusal};
-use support::host::Vm;
+use support::host::{Callout, State, Vm};
 use support::not_yet::not_yet;
 use support::tally::Tally;
-use support::{attacks, scenarios, shared};
+use support::{attacks, from_bytes, scenarios, shared};
 
 #[test]
 fn our_cases() {
@@ -75,9 +77,25 @@ fn run(suite: &Suite, tally: &mut Tally) {
 fn ask(vm: &Vm, suite: &Suite, play: &Play) -> Vec<String> {
     let known = play.request.given().properties();
     let stream = vm.request_over(known, &play.request.pairs());
-    serve(vm, suite);
-    match vm.state(stream).observed() {
+    let asked = serve(vm, suite);
+    let state = vm.state(stream);
+    match state.observed() {
         Some(mut observed) => {
+            if let State::Forwarded(_) = state {
+                let lines = vm.respond(stream, &[]).into_iter();
+                let lines = lines.map(|(name, value)| (from_bytes(&name), from_bytes(&value)));
+                observed.headers = lines.collect();
+            }
+            let host = play.request.authority.clone().unwrap_or_default();
+            let asked = asked.into_iter();
+            let asked = asked.filter(|callout| callout.header(":authority") == host);
+            let lines = |callout: Callout| {
+                let lines = callout.headers.into_iter();
+                lines
+                    .map(|(name, value)| (from_bytes(&name), value))
+                    .collect()
+            };
+            observed.asked = Some(asked.map(lines).collect());
             let state = vm.filter_state(stream).into_iter();
             let told = state.map(|(name, value)| match name.strip_prefix("portcullis.") {
                 Some(name) => (name.to_owned(), value),
@@ -90,17 +108,29 @@ fn ask(vm: &Vm, suite: &Suite, play: &Play) -> Vec<String> {
     }
 }
 
-/// Answers every fetch as the suite's servers would, and those that follow from it.
-fn serve(vm: &Vm, suite: &Suite) {
+/// Answers every call as the suite's servers would, and those that follow from it, and tells of
+/// them.
+fn serve(vm: &Vm, suite: &Suite) -> Vec<Callout> {
     vm.tick();
+    let mut calls = Vec::new();
     while let Some(callout) = vm.callouts().into_iter().next() {
+        calls.push(callout.clone());
         match suite.servers.get(&server_key(&callout.target())) {
             _ if callout.cluster != "jwks" => vm.fail(callout.token),
             Some(answer) if answer.delay_ms >= u64::from(callout.timeout_ms) => {
                 vm.fail(callout.token);
             }
-            Some(answer) => vm.answer(callout.token, answer.status, answer.body.as_bytes()),
+            Some(answer) => {
+                let headers = answer.headers.iter();
+                let headers: Vec<_> = headers.map(|(n, v)| (n.as_str(), v.as_str())).collect();
+                let body = answer.body.as_bytes();
+                vm.answer_with(callout.token, answer.status, &headers, body);
+            }
             None => vm.answer(callout.token, 404, b""),
         }
+        if vm.callouts().is_empty() {
+            vm.tick();
+        }
     }
+    calls
 }

@@ -30,7 +30,7 @@ fn validation() {
     let mut tally = Tally::default();
     for row in table("validation", 62, &mut tally) {
         let kind = text(&row["kind"]);
-        if kind != "RequestAuthentication" && kind != "AuthorizationPolicy" {
+        if !["AuthorizationPolicy", "RequestAuthentication"].contains(&kind) {
             tally.leave_out(kind);
             continue;
         }
@@ -44,6 +44,10 @@ fn validation() {
                     "annotations": row["annotations"],
                 },
                 "spec": row["spec"],
+            }],
+            "extensionProviders": [{
+                "name": "my-custom-authz",
+                "envoyExtAuthzHttp": { "service": "authz.test", "port": 80 },
             }],
             // So that something applies, whatever the row selects.
             "authorizationPolicies": [{}],
@@ -176,6 +180,7 @@ fn passes(policy: &Policy, host: &dyn Host, headers: Vec<(String, Vec<u8>)>) -> 
     let known = Known {
         keys: &KeyStore::new(policy, 0),
         waited: &[],
+        checked: &[],
         host,
         now: now(),
     };
@@ -246,6 +251,7 @@ fn wanted(policy: &Policy) -> (KeyStore, KeySetId) {
     let known = Known {
         keys: &keys,
         waited: &[],
+        checked: &[],
         host: &NoHost,
         now: 0,
     };

@@ -48,6 +48,7 @@ pub enum Oracle {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     pub status: u16,
+    pub headers: Vec<(String, String)>,
     pub body: String,
     pub delay_ms: u64,
 }
@@ -160,14 +161,18 @@ impl Suite {
     }
 
     /// Adds an answer: the name of a key set, or an object that says `set`, `body`, `status`,
-    /// `delay_ms`.
+    /// `headers`, `delay_ms`.
     pub fn add_server(&mut self, uri: &str, answer: &Value) {
         let answer = if answer.is_string() {
             json!({ "set": answer })
         } else {
             answer.clone()
         };
-        let answer = members(&answer, uri, &["set", "body", "status", "delay_ms"]);
+        let answer = members(
+            &answer,
+            uri,
+            &["set", "body", "status", "headers", "delay_ms"],
+        );
         let body = match (answer.get("set"), answer.get("body")) {
             (Some(set), _) => self.scope.expand(&format!("${{keys.{}}}", text(set)), 0),
             (None, Some(body)) => text(body).to_owned(),
@@ -175,6 +180,10 @@ impl Suite {
         };
         let answer = Answer {
             status: answer.get("status").map_or(200, status),
+            headers: pairs(answer.get("headers"))
+                .into_iter()
+                .map(|(name, value)| (name, self.scope.expand(&value, self.time())))
+                .collect(),
             body,
             delay_ms: answer
                 .get("delay_ms")
@@ -419,6 +428,13 @@ pub fn strings(value: Option<&Value>) -> Vec<String> {
         .and_then(Value::as_array)
         .map(|list| list.iter().map(|item| text(item).to_owned()).collect())
         .unwrap_or_default()
+}
+
+/// Lines of a header, written as a list of pairs.
+pub fn pairs(value: Option<&Value>) -> Vec<(String, String)> {
+    let pairs = value.and_then(Value::as_array).into_iter().flatten();
+    let pair = |pair: &Value| (text(&pair[0]).to_owned(), text(&pair[1]).to_owned());
+    pairs.map(pair).collect()
 }
 
 fn object(value: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {

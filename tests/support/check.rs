@@ -17,6 +17,8 @@ pub struct Observed {
     pub upstream: Option<Vec<(String, Vec<u8>)>>,
     /// Why it was refused, and by which policy.
     pub decision: Option<(String, Option<String>)>,
+    /// What services were asked about it, each time the headers that they got.
+    pub asked: Option<Vec<Vec<(String, Vec<u8>)>>>,
     /// What filter state tells, by the name behind `wasm.portcullis.`.
     pub filter_state: Option<BTreeMap<String, String>>,
 }
@@ -38,13 +40,14 @@ impl Observed {
     }
 
     fn upstream(&self, name: &str) -> Vec<&[u8]> {
-        self.upstream
-            .iter()
-            .flatten()
-            .filter(|(header, _)| header.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_slice())
-            .collect()
+        lines_of(self.upstream.as_deref().unwrap_or_default(), name)
     }
+}
+
+fn lines_of<'h>(headers: &'h [(String, Vec<u8>)], name: &str) -> Vec<&'h [u8]> {
+    let lines = headers.iter();
+    let lines = lines.filter(|(header, _)| header.eq_ignore_ascii_case(name));
+    lines.map(|(_, value)| value.as_slice()).collect()
 }
 
 /// Every point in which what happened is not what was expected.
@@ -63,6 +66,8 @@ pub fn differences(expect: &Value, observed: &Observed) -> Vec<String> {
             "policy",
             "grpc_status",
             "filter_state",
+            "asked",
+            "answer_headers",
             "upstream_headers",
             "upstream_path",
         ],
@@ -114,6 +119,34 @@ pub fn differences(expect: &Value, observed: &Observed) -> Vec<String> {
         && *expected != serde_json::json!(got)
     {
         differ("filter state", expected, format!("{got:?}"));
+    }
+    if let (Some(expected), Some(got)) = (expect.get("asked"), &observed.asked) {
+        let expected = expected.as_array().expect("asked is a list");
+        if expected.len() != got.len() {
+            differ("asked", &expected.len().into(), format!("{}", got.len()));
+        }
+        for (expected, got) in expected.iter().zip(got) {
+            for (name, expected) in expected.as_object().expect("an object") {
+                let got = lines_of(got, name);
+                if !lines_agree(expected, &got) {
+                    differ(&format!("asked with {name}"), expected, readable(&got));
+                }
+            }
+        }
+    }
+    for (name, expected) in expect
+        .get("answer_headers")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        let got = observed.headers.iter();
+        let got = got.filter(|(header, _)| header.eq_ignore_ascii_case(name));
+        let got: Vec<Vec<u8>> = got.map(|(_, value)| to_bytes(value)).collect();
+        let got: Vec<&[u8]> = got.iter().map(Vec::as_slice).collect();
+        if !lines_agree(expected, &got) {
+            differ(&format!("answer header {name}"), expected, readable(&got));
+        }
     }
     if let Some((reason, policy)) = &observed.decision {
         if let Some(expected) = expect.get("reason").filter(|expected| *expected != reason) {

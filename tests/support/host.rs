@@ -31,6 +31,7 @@ unsafe extern "C" {
     safe fn proxy_on_tick(root: u32);
     safe fn proxy_on_request_headers(context: u32, count: usize, end_of_stream: bool) -> u32;
     safe fn proxy_on_request_body(context: u32, size: usize, end_of_stream: bool) -> u32;
+    safe fn proxy_on_response_headers(context: u32, count: usize, end_of_stream: bool) -> u32;
     safe fn proxy_on_http_call_response(
         context: u32,
         token: u32,
@@ -76,6 +77,8 @@ struct Stream {
     state: BTreeMap<String, String>,
     reply: Option<Reply>,
     goes_on: bool,
+    /// The upstream's answer, while its header is in the filter.
+    response: Option<Pairs>,
 }
 
 /// A local response.
@@ -273,6 +276,25 @@ impl Vm {
                 None => State::Paused,
             }
         })
+    }
+
+    /// Sends the header of the upstream's answer through the filter; what the client sees of it.
+    pub fn respond(&self, stream: u32, headers: &[(&str, &str)]) -> Pairs {
+        let owned =
+            |(name, value): &(&str, &str)| (name.as_bytes().into(), value.as_bytes().into());
+        let headers: Pairs = headers.iter().map(owned).collect();
+        let count = headers.len();
+        with(|host| {
+            host.effective = stream;
+            host.streams.get_mut(&stream).expect("the stream").response = Some(headers);
+        });
+        assert_eq!(
+            proxy_on_response_headers(stream, count, true),
+            0,
+            "an answer is held"
+        );
+        let answer = with(|host| host.streams.get_mut(&stream)?.response.take());
+        answer.expect("the answer")
     }
 
     /// What was written to the filter state of a request.

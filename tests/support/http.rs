@@ -11,7 +11,7 @@ use super::peer::Peer;
 use super::{from_bytes, tls, to_bytes};
 
 /// The head of a message, and its body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Message {
     pub first_line: String,
     pub headers: Vec<(String, String)>,

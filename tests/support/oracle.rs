@@ -1,6 +1,7 @@
 //! Envoy's own filters, configured for a policy the way Istio's control plane does: `jwt_authn`,
 //! then one `rbac` for DENY and one for ALLOW.
 
+mod custom;
 mod matchers;
 mod rbac;
 
@@ -14,6 +15,7 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
         "resources",
         "jwtRules",
         "authorizationPolicies",
+        "extensionProviders",
         "workload",
         "jwks",
         "defaults",
@@ -23,6 +25,7 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
             return Err(format!("native filters have no {name}"));
         }
     }
+    let config = &dry_runs_stated(config);
     let workload = Workload(&config["workload"]);
     let mut rules: Vec<&Value> = list(&config["jwtRules"]).collect();
     let domains = workload.trust_domains();
@@ -45,20 +48,32 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
         }
     }
 
-    let mut filters = Vec::new();
+    let mut filters = custom::filters(&policies, &config["extensionProviders"])?;
     if !rules.is_empty() {
         filters.push(jwt_authn(rules, &config["defaults"])?);
     }
-    for action in ["DENY", "ALLOW"] {
+    for action in ["AUDIT", "DENY", "ALLOW"] {
         let of_action: Vec<_> = policies
             .iter()
-            .filter(|policy| policy.spec.get("action").map_or("ALLOW", text) == action)
+            .filter(|policy| policy.action() == action)
             .collect();
         if !of_action.is_empty() {
             filters.push(rbac::filter(action, &of_action)?);
         }
     }
     Ok(filters)
+}
+
+/// The annotation of a resource, as the short form says it.
+fn dry_runs_stated(config: &Value) -> Value {
+    let mut config = config.clone();
+    let resources = config.get_mut("resources").and_then(Value::as_array_mut);
+    for resource in resources.into_iter().flatten() {
+        if resource["metadata"]["annotations"]["istio.io/dry-run"] == "true" {
+            resource["spec"]["dryRun"] = true.into();
+        }
+    }
+    config
 }
 
 /// Whom the configuration is for.

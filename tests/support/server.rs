@@ -113,11 +113,10 @@ impl Response {
 
 impl From<Answer> for Deed {
     fn from(answer: Answer) -> Self {
-        let response = Response::new(answer.status, answer.body);
-        Self::Answer(Response {
-            delay: Duration::from_millis(answer.delay_ms),
-            ..response.with("content-type", "application/json")
-        })
+        let mut response = Response::new(answer.status, answer.body);
+        response.delay = Duration::from_millis(answer.delay_ms);
+        response.headers = answer.headers;
+        Self::Answer(response.with("content-type", "application/json"))
     }
 }
 
@@ -180,16 +179,20 @@ struct Now {
     deeds: BTreeMap<String, VecDeque<Deed>>,
     held: BTreeSet<String>,
     fetches: BTreeMap<String, usize>,
+    /// The last requests, whatever they asked for.
+    asked: VecDeque<Message>,
 }
+
+/// How many requests are remembered.
+const REMEMBERED: usize = 100;
 
 impl JwksServer {
     pub fn start(answers: BTreeMap<String, Answer>) -> Self {
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
         let server = Server::start(move |request| {
-            let path = request.first_line.split(' ').nth(1).unwrap_or("/");
-            let host = request.header("host").unwrap_or("");
-            shared.deed(&server_key(&format!("{host}{path}")))
+            shared.remember(request);
+            shared.deed(&key(request))
         });
         let server = Self { server, state };
         for (uri, answer) in answers {
@@ -215,15 +218,50 @@ impl JwksServer {
         self.state.released.notify_all();
     }
 
+    /// The requests to this host since it was last asked, as a filter would see them.
+    pub fn asked(&self, host: &str) -> Vec<Vec<(String, Vec<u8>)>> {
+        let asked = std::mem::take(&mut self.state.now().asked).into_iter();
+        let asked = asked.filter(|request| request.header("host") == Some(host));
+        asked.map(|request| lines(&request)).collect()
+    }
+
     /// How often each key set was asked for, by host and path.
     pub fn fetches(&self) -> BTreeMap<String, usize> {
         self.state.now().fetches.clone()
     }
 }
 
+fn key(request: &Message) -> String {
+    let path = request.first_line.split(' ').nth(1).unwrap_or("/");
+    server_key(&format!("{}{path}", request.header("host").unwrap_or("")))
+}
+
+/// A request with pseudo headers in place of its first line.
+fn lines(request: &Message) -> Vec<(String, Vec<u8>)> {
+    let first = request.first_line.split(' ');
+    let pseudo = [":method", ":path"].into_iter().zip(first);
+    let pseudo = pseudo.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+    let own = request
+        .headers
+        .iter()
+        .map(|(name, value)| match name.as_str() {
+            "host" => (":authority".to_owned(), super::to_bytes(value)),
+            _ => (name.clone(), super::to_bytes(value)),
+        });
+    pseudo.chain(own).collect()
+}
+
 impl State {
     fn now(&self) -> MutexGuard<'_, Now> {
         self.now.lock().expect("the server's state")
+    }
+
+    fn remember(&self, request: &Message) {
+        let mut now = self.now();
+        if now.asked.len() == REMEMBERED {
+            now.asked.pop_front();
+        }
+        now.asked.push_back(request.clone());
     }
 
     fn deed(&self, key: &str) -> Deed {

@@ -109,10 +109,16 @@ fn istio_case(suite: &mut Suite, file: &Value, keys: &Map<String, Value>, case: 
         "Policy",
         "MeshPolicy",
     ];
+    // `shadow` is told in filter state, which the native filters have not.
+    let shadow = &case["expect"]["shadow"];
+    let name = format!("{name}{}", if shadow.is_null() { "" } else { " shadow" });
     let mut config = json!({
         "workload": file["meta"]["workloads"][workload],
         "resources": documents.iter().filter(|d| known.contains(&text(&d["kind"]))).collect::<Vec<_>>(),
     });
+    if !shadow.is_null() {
+        config["filterState"] = json!(["dryRun"]);
+    }
     if case["jwks_cluster"] == false {
         config["jwks"] = json!({});
     }
@@ -132,6 +138,9 @@ fn istio_case(suite: &mut Suite, file: &Value, keys: &Map<String, Value>, case: 
     if !case["expect"]["grpc_status"].is_null() {
         // Envoy makes it of the status that it is told.
         parsed.tiers = vec!["envoy".to_owned(), "oracle".to_owned()];
+    }
+    if !shadow.is_null() {
+        parsed.oracle = Oracle::Skip("tells in another place what a dry run says".to_owned());
     }
     parsed.left_out = if documents
         .iter()
@@ -227,6 +236,12 @@ fn istio_expect(case: &Value) -> Value {
         {
             expect["www_authenticate"] = challenge.clone();
         }
+    }
+    let shadow = &case["expect"]["shadow"];
+    if !shadow.is_null() {
+        let policy = shadow["policy"].as_str().unwrap_or_default();
+        let said = format!("{} {policy}", text(&shadow["result"]));
+        expect["filter_state"] = json!({ "dry_run": said.trim_end() });
     }
     for name in ["body", "grpc_status", "upstream_headers"] {
         if let Some(value) = case["expect"].get(name) {

@@ -4,6 +4,7 @@ use super::imports::{bytes, call, give};
 use super::{BAD_ARGUMENT, Host, NOT_FOUND, OK, Pairs};
 
 const REQUEST_HEADERS: u32 = 0;
+const RESPONSE_HEADERS: u32 = 2;
 const CALL_RESPONSE_HEADERS: u32 = 6;
 
 fn headers(host: &mut Host, map: u32) -> Option<&mut Pairs> {
@@ -13,6 +14,7 @@ fn headers(host: &mut Host, map: u32) -> Option<&mut Pairs> {
             // What has left the filter can't be read or changed any more.
             (!stream.goes_on).then_some(&mut stream.headers)
         }
+        RESPONSE_HEADERS => host.streams.get_mut(&host.effective)?.response.as_mut(),
         CALL_RESPONSE_HEADERS => host.answer.as_mut().map(|(headers, _)| headers),
         _ => None,
     }

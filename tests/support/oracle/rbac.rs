@@ -38,7 +38,26 @@ pub struct Policy<'a> {
     domains: &'a [String],
 }
 
+/// Policies in dry run are shadows, which decide nothing.
 pub fn filter(action: &str, policies: &[&Policy<'_>]) -> Result<Value, String> {
+    let action = if action == "AUDIT" { "LOG" } else { action };
+    let mut rbac = json!({ "@type": RBAC });
+    for (field, dry_run) in [("rules", false), ("shadow_rules", true)] {
+        let policies = policies
+            .iter()
+            .filter(|policy| policy.is_dry_run() == dry_run);
+        let policies: Vec<_> = policies.copied().collect();
+        if !policies.is_empty() {
+            rbac[field] = json!({ "action": action, "policies": rules(&policies)? });
+        }
+    }
+    Ok(json!({ "name": "envoy.filters.http.rbac", "typed_config": rbac }))
+}
+
+pub const RBAC: &str = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC";
+
+/// The rules of policies, by their names.
+pub fn rules(policies: &[&Policy<'_>]) -> Result<Map<String, Value>, String> {
     let mut rbac_policies = Map::new();
     for policy in policies {
         let id = format!("ns[{}]-policy[{}]", policy.namespace, policy.name);
@@ -53,13 +72,7 @@ pub fn filter(action: &str, policies: &[&Policy<'_>]) -> Result<Value, String> {
             rbac_policies.insert(format!("{id}-rule[{index}]"), policy.rule(rule)?);
         }
     }
-    Ok(json!({
-        "name": "envoy.filters.http.rbac",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
-            "rules": { "action": action, "policies": rbac_policies },
-        },
-    }))
+    Ok(rbac_policies)
 }
 
 impl<'a> Policy<'a> {
@@ -75,6 +88,14 @@ impl<'a> Policy<'a> {
             spec,
             domains,
         }
+    }
+
+    pub fn action(&self) -> &str {
+        self.spec.get("action").map_or("ALLOW", text)
+    }
+
+    fn is_dry_run(&self) -> bool {
+        self.spec["dryRun"] == true
     }
 
     fn rule(&self, rule: &Value) -> Result<Value, String> {
