@@ -241,6 +241,8 @@ impl Play<'_> {
             headers: vec![("authorization".to_owned(), format!("Bearer {token}"))],
             remote_ip: None,
             http2: false,
+            peer: Default::default(),
+            ahead: Default::default(),
         };
         let observed = self.stage.envoy.ask(self.name, &request);
         let observed = observed.unwrap_or_else(|error| panic!("{error}"));

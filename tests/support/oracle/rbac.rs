@@ -84,7 +84,7 @@ impl<'a> Policy<'a> {
     ) -> Self {
         Self {
             namespace: namespace.to_owned(),
-            name: text(&metadata["name"]),
+            name: metadata["name"].as_str().unwrap_or_default(),
             spec,
             domains,
         }
