@@ -1,7 +1,7 @@
 //! The connection of a request: who is at its other end, and what filters ahead of us say of it.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use portcullis::{Attribute, Host, Metadata};
 use serde_json::{Map, Value, json};
@@ -110,13 +110,16 @@ impl Peer {
     /// What Envoy tells of the connection; with the address that a trusted proxy reports, where one does.
     pub fn attributes(&self, reported: Option<&str>) -> Vec<(Attribute, Vec<u8>)> {
         let source = match reported {
-            Some(ip) => format!("{ip}:0"),
-            None => format!("{}:{CLIENT_PORT}", self.source_ip),
+            Some(ip) => SocketAddr::new(ip.parse().expect("an address"), 0),
+            None => SocketAddr::new(self.source_ip, CLIENT_PORT),
         };
-        let destination = format!("{}:{}", self.dest_ip, self.dest_port);
+        let destination = SocketAddr::new(self.dest_ip, self.dest_port);
         let mut told = vec![
-            (Attribute::SourceAddress, source.into_bytes()),
-            (Attribute::DestinationAddress, destination.into_bytes()),
+            (Attribute::SourceAddress, source.to_string().into_bytes()),
+            (
+                Attribute::DestinationAddress,
+                destination.to_string().into_bytes(),
+            ),
         ];
         let certificate = self.tls.iter().find_map(|tls| tls.certificate.as_ref());
         told.push((Attribute::Mtls, vec![certificate.is_some().into()]));
