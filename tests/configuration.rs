@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "configuration/custom.rs"]
+mod custom;
 #[path = "configuration/istio.rs"]
 mod istio;
 #[path = "configuration/pages.rs"]
@@ -70,8 +72,8 @@ fn every_mistake_is_listed_at_once() {
         mistakes(&configuration),
         [
             "colour: unknown field; the fields here are `resources`, `jwtRules`, \
-             `authorizationPolicies`, `tokens`, `workload`, `jwks`, `defaults`, `dynamicMetadata`, \
-             `filterState`, `errors`",
+             `authorizationPolicies`, `extensionProviders`, `tokens`, `workload`, `jwks`, `defaults`, \
+             `dynamicMetadata`, `filterState`, `errors`",
             "resources[0].spec.jwtRules[0].audience: unknown field; the fields here are `issuer`, \
              `audiences`, `jwksUri`, `jwks`, `fromHeaders`, `fromParams`, `fromCookies`, \
              `outputPayloadToHeader`, `forwardOriginalToken`, `outputClaimToHeaders`, `timeout`, \
@@ -82,7 +84,7 @@ fn every_mistake_is_listed_at_once() {
             "resources[1]: `Service` of `v1` is not supported by this version of Portcullis: \
              write a RequestAuthentication or AuthorizationPolicy of security.istio.io/v1, and \
              leave other kinds out",
-            "resources[2].spec.action: unknown action: write ALLOW or DENY",
+            "resources[2].spec.action: unknown action: write ALLOW, DENY, AUDIT or CUSTOM",
             "resources[2].spec.rules[0].to[0].operation.paths[1]: an empty value says \
              nothing: write one, or remove it",
             "resources[2].spec.rules[0].to[0].operation.ports[0]: not a port: write a number from 0 \
@@ -359,14 +361,8 @@ fn actions() {
             json!({"action": "deny", "rules": [{}]}),
             Some("unknown action"),
         ),
-        (
-            json!({"action": "AUDIT", "rules": [{}]}),
-            Some("AUDIT is not supported by this version"),
-        ),
-        (
-            json!({"action": "CUSTOM", "rules": [{}]}),
-            Some("CUSTOM is not supported by this version"),
-        ),
+        (json!({"action": "AUDIT"}), None),
+        (json!({"action": "AUDIT", "rules": [{}]}), None),
     ] {
         let short = mistakes(&json!({"authorizationPolicies": [policy]}));
         let whole = mistakes(&json!({
@@ -403,18 +399,12 @@ fn resources_are_strict_in_spec_and_lenient_around_it() {
         |resource: &Value| json!({"resources": [resource], "workload": {"namespace": "foo"}});
     assert_eq!(mistakes(&configuration(&resource)), [""; 0]);
 
-    resource["metadata"]["annotations"]["istio.io/dry-run"] = json!("true");
-    assert_eq!(
-        mistakes(&configuration(&resource)),
-        ["resources[0]: dry run is not supported by this version of Portcullis"]
-    );
-    resource["metadata"]["annotations"] = json!({});
     resource["spec"]["rulez"] = json!([]);
     assert_eq!(
         mistakes(&configuration(&resource)),
         [
-            "resources[0].spec.rulez: unknown field; the fields here are `action`, `rules`, \
-          `selector`, `targetRef`, `targetRefs`"
+            "resources[0].spec.rulez: unknown field; the fields here are `action`, `provider`, \
+          `rules`, `selector`, `targetRef`, `targetRefs`"
         ]
     );
     resource.as_object_mut().unwrap().remove("spec");

@@ -115,5 +115,9 @@ fn patterns(names: &Value) -> Value {
         };
         json!({ kind: name, "ignore_case": true })
     });
-    json!({ "patterns": patterns.collect::<Vec<_>>() })
+    let patterns: Vec<Value> = patterns.collect();
+    match patterns.is_empty() {
+        true => Value::Null,
+        false => json!({ "patterns": patterns }),
+    }
 }
