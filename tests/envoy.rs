@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "envoy/checks.rs"]
+mod checks;
 #[path = "envoy/metadata.rs"]
 mod metadata;
 

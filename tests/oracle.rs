@@ -54,8 +54,13 @@ fn native_filters_agree() {
         // The first request that waits for a key set may get its claims twice: Envoy starts both
         // alternatives of Istio's form of the rules, and each of them writes.
         drop(envoy.ask(&listener, &play.request));
+        let host = play.request.authority.clone().unwrap_or_default();
+        jwks.asked(&host);
         let found = match envoy.ask(&listener, &play.request) {
-            Ok(observed) => differences(&play.expect, &observed),
+            Ok(mut observed) => {
+                observed.asked = Some(jwks.asked(&host));
+                differences(&play.expect, &observed)
+            }
             Err(error) => vec![error],
         };
         tally.ran(&format!("{}: {}", suite.name, case.id), found);

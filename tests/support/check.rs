@@ -7,6 +7,9 @@ use serde_json::Value;
 use super::case::{members, status, strings, text};
 use super::{from_bytes, to_bytes};
 
+/// Header lines.
+pub type Lines = Vec<(String, Vec<u8>)>;
+
 /// What became of a request, as far as a tier can see it.
 #[derive(Debug, Default)]
 pub struct Observed {
@@ -18,7 +21,7 @@ pub struct Observed {
     /// Why it was refused, and by which policy.
     pub decision: Option<(String, Option<String>)>,
     /// What services were asked about it, each time the headers that they got.
-    pub asked: Option<Vec<Vec<(String, Vec<u8>)>>>,
+    pub asked: Option<Vec<Lines>>,
     /// What filter state tells, by the name behind `wasm.portcullis.`.
     pub filter_state: Option<BTreeMap<String, String>>,
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::case::{Answer, server_key, text};
+use super::check::Lines;
 use super::http::{Message, read_message};
 
 /// Marks a response as the upstream's own, whatever its status.
@@ -219,7 +220,7 @@ impl JwksServer {
     }
 
     /// The requests to this host since it was last asked, as a filter would see them.
-    pub fn asked(&self, host: &str) -> Vec<Vec<(String, Vec<u8>)>> {
+    pub fn asked(&self, host: &str) -> Vec<Lines> {
         let asked = std::mem::take(&mut self.state.now().asked).into_iter();
         let asked = asked.filter(|request| request.header("host") == Some(host));
         asked.map(|request| lines(&request)).collect()
@@ -237,7 +238,7 @@ fn key(request: &Message) -> String {
 }
 
 /// A request with pseudo headers in place of its first line.
-fn lines(request: &Message) -> Vec<(String, Vec<u8>)> {
+fn lines(request: &Message) -> Lines {
     let first = request.first_line.split(' ');
     let pseudo = [":method", ":path"].into_iter().zip(first);
     let pseudo = pseudo.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
