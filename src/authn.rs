@@ -1,5 +1,6 @@
 //! Authentication: which token of a request is taken, by which rule, and what it writes.
 
+pub(crate) mod legacy;
 mod location;
 mod metadata;
 mod output;
@@ -15,10 +16,11 @@ pub(crate) use self::output::Output;
 use self::presented::{Miss, Presented};
 use crate::config::text::text;
 use crate::config::{Defaults, JwtRule, Tokens};
+use crate::connection::Connection;
 use crate::evaluate::Known;
 use crate::jwks::{KeySet, KeySetId, Lookup};
 use crate::jwt::{ClaimPath, Expected, Token, Verified};
-use crate::outcome::{Change, Changes, Reason};
+use crate::outcome::{Change, Changes, Reason, Refusal};
 use crate::request::Request;
 
 /// Envoy's clock tolerance in seconds, which Istio doesn't let anybody change.
@@ -27,10 +29,11 @@ const DEFAULT_CLOCK_SKEW: u64 = 60;
 /// Claims that Istio always reads as lists separated by spaces.
 const SPACE_DELIMITED: [&str; 2] = ["permission", "scope"];
 
-/// The rules of all RequestAuthentications that apply here.
+/// The rules of all RequestAuthentications that apply here, or the older policies in place of them.
 #[derive(Debug, Default)]
 pub(crate) struct Authentication {
     rules: Vec<Rule>,
+    legacy: legacy::Policies,
     /// Which of the presented tokens must verify.
     demanded: Tokens,
     /// Every header that is written. The client's copies never pass.
@@ -59,11 +62,27 @@ pub(crate) enum Keys {
     Remote(KeySetId),
 }
 
-/// Who made the request, by a verified token.
+/// Who made the request.
 #[derive(Debug)]
 pub(crate) struct Identity<'p> {
+    token: Option<Taken<'p>>,
+    principal: Principal,
+}
+
+/// A verified token, by the rule that took it.
+#[derive(Debug)]
+struct Taken<'p> {
     token: Verified,
     rule: &'p Rule,
+}
+
+/// Who `request.auth.principal` is.
+#[derive(Debug)]
+enum Principal {
+    /// The peer, where it told who it is.
+    Peer(Option<String>),
+    /// `iss/sub` of the token.
+    Token,
 }
 
 /// A request whose tokens were looked at.
@@ -80,7 +99,7 @@ pub(crate) struct Authenticated<'p, 'r> {
 pub(crate) enum Halt {
     /// These key sets are needed to tell.
     Await(Vec<KeySetId>),
-    Refused(Reason),
+    Refused(Refusal),
 }
 
 impl Rule {
@@ -151,13 +170,19 @@ impl Rule {
 
 impl Authentication {
     /// Rules are tried in the order of their issuers, as Istio sorts them.
-    pub(crate) fn new(mut rules: Vec<Rule>, demanded: Tokens, metadata: Option<String>) -> Self {
+    pub(crate) fn new(
+        mut rules: Vec<Rule>,
+        legacy: legacy::Policies,
+        demanded: Tokens,
+        metadata: Option<String>,
+    ) -> Self {
         rules.sort_by(|a, b| a.expected.issuer.cmp(&b.expected.issuer));
         let outputs = rules.iter().flat_map(|rule| &rule.outputs);
         let written = outputs.map(|output| output.header().to_owned());
         Self {
             written: written.chain(metadata.clone()).collect(),
             demanded,
+            legacy,
             rules,
             metadata,
         }
@@ -169,6 +194,19 @@ impl Authentication {
     ///
     /// Why the request doesn't go on.
     pub(crate) fn authenticate<'r>(
+        &self,
+        request: &'r Request,
+        connection: &Connection<'_>,
+        known: Known<'_>,
+    ) -> Result<Authenticated<'_, 'r>, Halt> {
+        match self.legacy.of(connection) {
+            Ok(None) => self.by_rules(request, known),
+            Ok(Some(policy)) => policy.authenticate(request, connection, known, self.demanded),
+            Err(reason) => Err(Halt::Refused(reason.into())),
+        }
+    }
+
+    fn by_rules<'r>(
         &self,
         request: &'r Request,
         known: Known<'_>,
@@ -200,9 +238,11 @@ impl Authentication {
         places
             .filter(|place| !stays(*place))
             .for_each(|place| removal.add(place));
-        let rule = winner.rule;
         Ok(Authenticated {
-            identity: winner.into_first().map(|token| Identity { token, rule }),
+            identity: Taken::of(winner).map(|token| Identity {
+                token: Some(token),
+                principal: Principal::Token,
+            }),
             removal,
         })
     }
@@ -215,39 +255,60 @@ impl Authentication {
         authenticated: &Authenticated<'_, '_>,
     ) -> Changes {
         let identity = authenticated.identity.as_ref();
+        let taken = identity.and_then(|identity| identity.token.as_ref());
         let mut changes = authenticated.removal.changes();
         let sent = |name: &String| request.values(name).next().is_some();
         let stripped = self.written.iter().filter(|name| sent(name));
         changes.extend(stripped.map(|name| Change::Remove(name.clone())));
-        if let Some(identity) = identity {
-            let outputs = identity.rule.outputs.iter();
-            changes.extend(outputs.filter_map(|output| output.change(&identity.token)));
+        if let Some(taken) = taken {
+            let outputs = taken.rule.outputs.iter();
+            changes.extend(outputs.filter_map(|output| output.change(&taken.token)));
             let metadata = self.metadata.as_ref();
-            changes.extend(metadata.map(|header| metadata::change(header, identity)));
+            changes.extend(metadata.map(|header| metadata::change(header, taken)));
         }
         Changes(changes)
     }
 }
 
+impl<'p> Taken<'p> {
+    fn of(presented: Presented<'p, '_>) -> Option<Self> {
+        let rule = presented.rule;
+        let token = presented.into_first()?;
+        Some(Self { token, rule })
+    }
+}
+
 impl Identity<'_> {
-    /// A claim at the top that is a string.
-    pub(crate) fn text(&self, claim: &str) -> Option<&str> {
-        self.token.text(claim)
+    /// `request.auth.principal`, in what Istio's policies take for issuer and subject.
+    pub(crate) fn issuer_and_subject(&self) -> Option<(&str, &str)> {
+        match &self.principal {
+            Principal::Peer(peer) => peer.as_deref()?.rsplit_once('/'),
+            Principal::Token => {
+                let token = &self.token.as_ref()?.token;
+                Some((token.text("iss")?, token.text("sub")?))
+            }
+        }
     }
 
-    /// `iss/sub`, Istio's `request.auth.principal`. `None` where either is missing, or where it
-    /// would break the lines of a log.
+    /// `request.auth.principal`. `None` where it is unknown, or where it would break the lines of a
+    /// log.
     pub(crate) fn principal(&self) -> Option<String> {
-        let principal = format!("{}/{}", self.text("iss")?, self.text("sub")?);
+        let principal = match &self.principal {
+            Principal::Peer(peer) => peer.clone()?,
+            Principal::Token => self.token.as_ref()?.token.principal()?,
+        };
         (!principal.contains(char::is_control)).then_some(principal)
     }
 
     /// Whether the claim is a string that passes, or a list with one. Nothing else ever does, as
     /// in Istio.
     pub(crate) fn any_text(&self, path: &ClaimPath, passes: impl Fn(&str) -> bool) -> bool {
-        match self.token.claim(path) {
+        let Some(taken) = &self.token else {
+            return false;
+        };
+        match taken.token.claim(path) {
             Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).any(passes),
-            Some(Value::String(text)) if path.is_one_of(&self.rule.space_delimited) => {
+            Some(Value::String(text)) if path.is_one_of(&taken.rule.space_delimited) => {
                 text.split(' ').filter(|word| !word.is_empty()).any(passes)
             }
             Some(Value::String(text)) => passes(text),

@@ -3,6 +3,9 @@
 pub(crate) mod authorization;
 mod document;
 pub(crate) mod jwt_rule;
+pub(crate) mod legacy;
+pub(crate) mod peer_authentication;
+mod port;
 pub(crate) mod provider;
 pub(crate) mod reader;
 pub(crate) mod text;
@@ -14,6 +17,7 @@ pub(crate) use self::authorization::AuthorizationRules;
 use self::authorization::Provider;
 pub(crate) use self::document::parse;
 pub(crate) use self::jwt_rule::JwtRule;
+use self::port::PortNumber;
 use self::provider::ExtensionProvider;
 use self::reader::{Input, Read, record};
 use self::text::{HeaderValue, OutputHeader, Text};
@@ -24,8 +28,9 @@ use crate::jwks::{ClusterMap, Fetching};
 record! {
     /// The plugin configuration.
     pub(crate) struct Config {
-        /// Istio resources verbatim: `RequestAuthentication` and `AuthorizationPolicy` of
-        /// `security.istio.io/v1` or `v1beta1`. Those that select another workload have no effect.
+        /// Istio resources verbatim: `RequestAuthentication`, `AuthorizationPolicy` and
+        /// `PeerAuthentication` of `security.istio.io/v1` or `v1beta1`, `Policy` and `MeshPolicy` of
+        /// `authentication.istio.io/v1alpha1`. Those for another workload have no effect.
         resources: Option<Vec<Resource>>,
         /// Short form: one `RequestAuthentication` that applies here.
         jwt_rules: Option<Vec<JwtRule>>,
@@ -136,8 +141,11 @@ record! {
         /// The class of that Gateway. Default: the label
         /// `gateway.networking.k8s.io/gateway-class-name`, and `istio-waypoint` for a waypoint.
         gateway_class: Option<Text>,
-        /// The name of the Service or ServiceEntry that stands behind us, if we are a waypoint.
+        /// The name of our Service, for `targets`; of the Service or ServiceEntry that stands behind us,
+        /// if we are a waypoint.
         service_name: Option<Text>,
+        /// The ports of that Service, for `targets` with ports.
+        ports: Vec<ServicePort>,
         /// Whether we are a waypoint, which takes only resources with `targetRefs`.
         waypoint: bool,
         /// The namespace whose resources apply everywhere. Default: `istio-system`.
@@ -147,8 +155,18 @@ record! {
         /// Other trust domains whose identities are the mesh's own.
         trust_domain_aliases: Vec<Text>,
     }
-    unread {
-        ports,
+}
+
+record! {
+    /// A port of our Service, as Kubernetes writes it.
+    #[derive(Clone)]
+    pub(crate) struct ServicePort {
+        /// Its name.
+        name: Option<Text>,
+        /// The port of the Service.
+        number: PortNumber,
+        /// The port on which requests for it arrive here. Default: `number`.
+        target_port: Option<PortNumber>,
     }
 }
 

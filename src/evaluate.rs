@@ -6,7 +6,7 @@ use crate::check::{Checked, Held};
 use crate::connection::{Connection, Host};
 use crate::explain::{Stage, Unseen, Witness};
 use crate::jwks::{KeySetId, KeyStore};
-use crate::outcome::{DryRun, Note, Outcome, Refusal, Told};
+use crate::outcome::{DryRun, Note, Outcome, Told};
 use crate::policy::Policy;
 use crate::request::Request;
 
@@ -43,6 +43,10 @@ pub(crate) fn decide(
 ) -> Outcome {
     let told = &policy.filter_state;
     let connection = Connection::new(known.host);
+    if let Err(refusal) = policy.mutual_tls.admit(&connection) {
+        let state = told.refused(&refusal, None, None);
+        return Outcome::Refuse(refusal, Told::of(state));
+    }
     let passed = match policy
         .checks
         .pass(request, &connection, known.checked, witness)
@@ -56,11 +60,13 @@ pub(crate) fn decide(
     };
     let mut notes = passed.notes;
     let checked = request.changed(&passed.changes);
-    let authenticated = match policy.authentication.authenticate(&checked, known) {
+    let authenticated = match policy
+        .authentication
+        .authenticate(&checked, &connection, known)
+    {
         Ok(authenticated) => authenticated,
         Err(Halt::Await(key_sets)) => return Outcome::Await(key_sets),
-        Err(Halt::Refused(reason)) => {
-            let refusal = Refusal::from(reason);
+        Err(Halt::Refused(refusal)) => {
             let state = told.refused(&refusal, None, None);
             return Outcome::Refuse(refusal, Told { state, notes });
         }

@@ -8,9 +8,16 @@ use serde_json::{Map, Value};
 
 use self::attachment::Attachment;
 pub(crate) use self::attachment::Here;
+use crate::authn::legacy::Reach;
 use crate::config::authorization::{self, Action, Provider};
+use crate::config::legacy::{LegacyPolicy, PortSelector, Target};
+use crate::config::peer_authentication::PeerAuthentication;
 use crate::config::reader::{Dialect, Input, Mistake, Object, Read, record};
 use crate::config::{AuthorizationRules, JwtRule};
+use crate::mtls::Scope;
+
+/// The name of a policy without targets.
+const DEFAULT: &str = "default";
 
 /// An Istio resource.
 #[derive(Debug)]
@@ -19,6 +26,8 @@ pub(crate) struct Resource {
     pub(crate) namespace: Option<String>,
     /// Where it stands in the configuration.
     pub(crate) path: String,
+    /// When it was created, as Kubernetes writes it: in RFC 3339, to the second, in UTC.
+    created: Option<String>,
     attachment: Attachment,
     pub(crate) kind: Kind,
 }
@@ -27,6 +36,9 @@ impl fmt::Display for Resource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             Kind::AuthorizationPolicy(..) => "AuthorizationPolicy",
+            Kind::MeshPolicy(_) => "MeshPolicy",
+            Kind::PeerAuthentication(_) => "PeerAuthentication",
+            Kind::Policy(_) => "Policy",
             Kind::RequestAuthentication(_) => "RequestAuthentication",
         };
         let namespace = self.namespace.as_deref().unwrap_or_default();
@@ -38,7 +50,22 @@ impl fmt::Display for Resource {
 #[derive(Debug)]
 pub(crate) enum Kind {
     AuthorizationPolicy(AuthorizationPolicy, DryRun),
+    MeshPolicy(LegacyPolicy),
+    PeerAuthentication(PeerAuthentication),
+    Policy(LegacyPolicy),
     RequestAuthentication(Vec<JwtRule>),
+}
+
+impl Kind {
+    /// Whether it is one of the older policies.
+    pub(crate) fn is_older(&self) -> bool {
+        matches!(self, Self::MeshPolicy(_) | Self::Policy(_))
+    }
+
+    /// Whether of several only one counts.
+    fn is_replaced(&self) -> bool {
+        self.is_older() || matches!(self, Self::PeerAuthentication(_))
+    }
 }
 
 impl Read for Resource {
@@ -78,11 +105,28 @@ impl Read for Resource {
                     Kind::AuthorizationPolicy(spec.rules, dry_run),
                 )
             }
+            ("security.istio.io/v1" | "security.istio.io/v1beta1", "PeerAuthentication") => {
+                let spec = spec::<PeerAuthentication>(&object, input)?;
+                (spec.attachment, Kind::PeerAuthentication(spec.rules))
+            }
+            ("authentication.istio.io/v1alpha1", "Policy") => {
+                let spec = spec::<LegacyPolicy>(&object, input)?;
+                check_name(metadata.name.as_deref(), &spec.rules, input);
+                (spec.attachment, Kind::Policy(spec.rules))
+            }
+            ("authentication.istio.io/v1alpha1", "MeshPolicy") => {
+                let spec = spec::<LegacyPolicy>(&object, input)?;
+                if metadata.name.as_deref() != Some(DEFAULT) || !spec.rules.targets.is_empty() {
+                    input.mistake("a MeshPolicy is named `default` and has no `targets`");
+                }
+                (spec.attachment, Kind::MeshPolicy(spec.rules))
+            }
             _ => {
                 input.mistake(format!(
                     "`{kind}` of `{api_version}` is not supported by this version of Portcullis: \
-                     write a RequestAuthentication or AuthorizationPolicy of security.istio.io/v1, \
-                     and leave other kinds out"
+                     write a RequestAuthentication, AuthorizationPolicy or PeerAuthentication of \
+                     security.istio.io/v1, or a Policy or MeshPolicy of \
+                     authentication.istio.io/v1alpha1, and leave other kinds out"
                 ));
                 return None;
             }
@@ -91,13 +135,27 @@ impl Read for Resource {
             name: metadata.name.unwrap_or_default(),
             namespace: metadata.namespace,
             path: input.path(),
+            created: metadata.created,
             attachment,
             kind,
         })
     }
 }
 
-/// `spec` of either kind: to whom it applies, and what it says.
+/// As Istio's webhook said it.
+fn check_name(name: Option<&str>, policy: &LegacyPolicy, input: &Input<'_>) {
+    match (name == Some(DEFAULT), policy.targets.is_empty()) {
+        (true, false) => {
+            input.mistake("a Policy named `default` has no `targets`: give it another name");
+        }
+        (false, true) => {
+            input.mistake("a Policy without `targets` must be named `default`");
+        }
+        _ => {}
+    }
+}
+
+/// `spec` of any kind: to whom it applies, and what it says.
 struct Spec<T> {
     attachment: Attachment,
     rules: T,
@@ -159,6 +217,7 @@ fn check_policy(spec: &AuthorizationPolicy, input: &Input<'_>) {
 struct Metadata {
     name: Option<String>,
     namespace: Option<String>,
+    created: Option<String>,
     dry_run: Option<DryRun>,
 }
 
@@ -186,9 +245,11 @@ impl Read for Metadata {
         let object = input.object()?;
         let name = object.field("name");
         let namespace = object.field::<Option<String>>("namespace");
+        let created = input.value().get("creationTimestamp");
         Some(Self {
             name: name?,
             namespace: namespace?.filter(|namespace| !namespace.is_empty()),
+            created: created.and_then(Value::as_str).map(str::to_owned),
             dry_run: DryRun::read(input.value().get("annotations"), input),
         })
     }
@@ -210,7 +271,81 @@ impl Resource {
     /// What has to be known of the workload to tell. To leave the resource out could open what it
     /// closes, so this is a mistake in the configuration.
     pub(crate) fn applies(&self, here: &Here) -> Result<bool, &'static str> {
-        self.attachment.reaches(self.namespace.as_deref(), here)
+        let namespace = self.namespace.as_deref();
+        match &self.kind {
+            Kind::MeshPolicy(_) => Ok(true),
+            Kind::Policy(policy) if policy.targets.is_empty() => here.is_in(namespace),
+            Kind::Policy(policy) => {
+                let is_ours = |target: &Target| here.serves(namespace, &target.name.0);
+                policy
+                    .targets
+                    .iter()
+                    .try_fold(false, |any, target| Ok(any || is_ours(target)?))
+            }
+            _ => self.attachment.reaches(namespace, here),
+        }
+    }
+
+    /// For what an older policy is that applies here.
+    ///
+    /// # Errors
+    ///
+    /// A port of which it isn't known where its requests arrive.
+    pub(crate) fn reach(&self, here: &Here) -> Result<Vec<Reach>, Mistake> {
+        let policy = match &self.kind {
+            Kind::MeshPolicy(_) => return Ok(vec![Reach::Mesh]),
+            Kind::Policy(policy) if policy.targets.is_empty() => return Ok(vec![Reach::Namespace]),
+            Kind::Policy(policy) => policy,
+            _ => return Ok(Vec::new()),
+        };
+        let namespace = self.namespace.as_deref();
+        let ours = policy.targets.iter();
+        let ours = ours.filter(|target| here.serves(namespace, &target.name.0) == Ok(true));
+        ours.map(|target| {
+            if target.ports.is_empty() {
+                return Ok(Reach::Service);
+            }
+            let ports = target.ports.iter().map(|selector| {
+                here.target_port(selector)
+                    .ok_or_else(|| self.unmapped(selector))
+            });
+            ports.collect::<Result<_, _>>().map(Reach::Ports)
+        })
+        .collect()
+    }
+
+    fn unmapped(&self, selector: &PortSelector) -> Mistake {
+        self.misplaced(&format!(
+            "it can't be told where requests for port `{selector}` of the service arrive: write it \
+             in `workload.ports`"
+        ))
+    }
+
+    /// How far a PeerAuthentication reaches that applies here.
+    ///
+    /// # Errors
+    ///
+    /// Istio looks at none with a selector in the root namespace.
+    pub(crate) fn scope(&self, here: &Here) -> Result<Scope, Mistake> {
+        match (self.is_of_root(here), self.attachment.selects_some()) {
+            (true, true) => Err(self.misplaced(
+                "a PeerAuthentication with a selector has no effect in the root namespace",
+            )),
+            (true, false) => Ok(Scope::Mesh),
+            (false, true) => Ok(Scope::Workload),
+            (false, false) => Ok(Scope::Namespace),
+        }
+    }
+
+    /// Where it comes among those that apply here: the root namespace last; of those that replace one
+    /// another the oldest first, then by name, and those that don't tell when they were created
+    /// last, as they are written.
+    pub(crate) fn order(&self, here: &Here) -> (bool, bool, &str, &str) {
+        let is_of_root = self.is_of_root(here);
+        match &self.created {
+            Some(created) if self.kind.is_replaced() => (is_of_root, false, created, &self.name),
+            _ => (is_of_root, true, "", ""),
+        }
     }
 
     /// Whether it is one of those that apply everywhere.

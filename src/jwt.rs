@@ -71,6 +71,11 @@ impl Verified {
         self.claims.get(claim).and_then(Value::as_str)
     }
 
+    /// `iss/sub`, Istio's `request.auth.principal`. `None` where either is missing.
+    pub(crate) fn principal(&self) -> Option<String> {
+        Some(format!("{}/{}", self.text("iss")?, self.text("sub")?))
+    }
+
     pub(crate) fn claim(&self, path: &ClaimPath) -> Option<&Value> {
         path.find(&self.claims)
     }

@@ -34,6 +34,7 @@ mod json;
 mod jwks;
 mod jwt;
 mod matcher;
+mod mtls;
 mod outcome;
 mod policy;
 mod reply;

@@ -197,6 +197,8 @@ impl From<Reason> for Refusal {
 /// Who is wrong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fault {
+    /// The request or its connection doesn't tell who it is.
+    Caller,
     /// A service that was asked doesn't let the request pass.
     Check,
     /// The request isn't allowed.
@@ -274,11 +276,14 @@ reasons! {
     KeysUnavailable = Token 401 "jwks_unavailable" "Jwks remote fetch is failed",
     LifetimeTooLong = Token 401 "jwt_lifetime" "Jwt lives too long",
     Malformed = Token 401 "jwt_malformed" "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections",
+    MtlsRequired = Policy 403 "mtls_required" "RBAC: access denied",
     NotBeforeNotANumber = Token 401 "jwt_nbf_type" "Jwt payload [nbf] field is not an integer",
     NotBeforeOutOfRange = Token 401 "jwt_nbf_range" "Jwt payload [nbf] field is not a positive 64 bit integer",
     NotYetValid = Token 401 "jwt_not_yet_valid" "Jwt not yet valid",
+    OriginFailed = Caller 401 "origin_authentication_failed" "Origin authentication failed.",
     PayloadEncoding = Token 401 "jwt_payload_encoding" "Jwt payload is an invalid Base64url encoded",
     PayloadSyntax = Token 401 "jwt_payload_syntax" "Jwt payload is an invalid JSON",
+    PeerFailed = Caller 401 "peer_authentication_failed" "Peer authentication failed.",
     PolicyDenied = Policy 403 "policy_denied" "RBAC: access denied",
     PolicyNoneAllows = Policy 403 "policy_none_allows" "RBAC: access denied",
     ProxyUnconfigured = Proxy 503 "proxy_unconfigured" "Portcullis has no valid configuration",

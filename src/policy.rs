@@ -1,5 +1,7 @@
 //! A configuration, compiled: nothing is left to interpret when a request comes.
 
+mod older;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::authn::legacy::{self, Placed};
 use crate::authn::{Authentication, Keys, Rule};
 use crate::authz::{self, PolicySet, RuleSet, Unknown};
 use crate::check::{Checks, Service};
@@ -18,9 +21,14 @@ use crate::config::{self, AuthorizationRules, Config, Defaults, Jwks, JwtRule, W
 use crate::filter_state::FilterState;
 use crate::istio::{DryRun, Here, Kind, Resource};
 use crate::jwks::{Fetching, KeySetId, KeySetSource, Origin};
+use crate::mtls::{MutualTls, Scoped};
 
 /// How many resources for other workloads the log names.
 const MAX_NAMED: usize = 10;
+/// Why an older policy can't stand beside rules for tokens.
+const BESIDE: &str = "a RequestAuthentication applies here, too, and only one of them can decide about \
+                      tokens: write a RequestAuthentication and a PeerAuthentication in place of \
+                      this policy";
 /// How long Istio's proxies wait for a key set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -38,6 +46,7 @@ pub struct Node {
 /// The rules of one configuration, compiled.
 #[derive(Debug)]
 pub struct Policy {
+    pub(crate) mutual_tls: MutualTls,
     pub(crate) authentication: Authentication,
     pub(crate) checks: Checks,
     pub(crate) audit: RuleSet,
@@ -202,11 +211,16 @@ fn placed(
 ) -> authz::Policy {
     let rules = rules.into_iter();
     authz::Policy {
-        name: format!("ns[{namespace}]-policy[{name}]"),
+        name: policy_name(namespace, name),
         rules: rules
             .map(|rule| rule.0.placed(namespace, &here.trust_domains))
             .collect(),
     }
+}
+
+/// A policy, in Istio's form.
+fn policy_name(namespace: &str, name: &str) -> String {
+    format!("ns[{namespace}]-policy[{name}]")
 }
 
 /// What is put together while resources are gone through.
@@ -215,6 +229,8 @@ struct Compiler {
     fetching: Rc<Fetching>,
     rules: Vec<Rule>,
     policies: Policies,
+    mutual_tls: Vec<Scoped>,
+    older: Vec<Placed>,
     key_sets: Vec<Rc<KeySetSource>>,
     /// Resources that are for other workloads.
     elsewhere: Vec<String>,
@@ -227,6 +243,8 @@ impl Compiler {
             fetching: Rc::new(Jwks::fetching(config.jwks.as_ref())),
             rules: Vec::new(),
             policies: Policies::default(),
+            mutual_tls: Vec::new(),
+            older: Vec::new(),
             key_sets: Vec::new(),
             elsewhere: Vec::new(),
         }
@@ -236,7 +254,8 @@ impl Compiler {
         let mut mistakes = Vec::new();
         let defaults = config.defaults;
         for rule in config.jwt_rules.unwrap_or_default() {
-            self.add_rule(rule, defaults.as_ref());
+            let rule = self.rule(rule, defaults.as_ref());
+            self.rules.push(rule);
         }
         let ours = self.here.namespace.clone().unwrap_or_default();
         let providers = config.extension_providers;
@@ -266,11 +285,15 @@ impl Compiler {
             }
         }
         // As Istio looks them up. Of rules with one issuer, the first is tried first.
-        applying.sort_by_key(|resource| resource.is_of_root(&self.here));
+        applying.sort_by(|one, other| one.order(&self.here).cmp(&other.order(&self.here)));
+        let older = applying.iter().find(|resource| resource.kind.is_older());
+        let beside = older.map(|resource| resource.misplaced(BESIDE));
         for resource in applying {
+            let namespace = resource.namespace.as_deref().unwrap_or(&ours);
+            let name = policy_name(namespace, &resource.name);
+            let (reach, scope) = (resource.reach(&self.here), resource.scope(&self.here));
             match resource.kind {
                 Kind::AuthorizationPolicy(policy, DryRun(dry_run)) => {
-                    let namespace = resource.namespace.as_ref().unwrap_or(&ours);
                     if let Some(message) = unprovided(policy.provider.as_ref(), &providers) {
                         mistakes.push(Mistake {
                             path: format!("{}.spec.provider.name", resource.path),
@@ -281,12 +304,24 @@ impl Compiler {
                     let policies = self.policies.of(action, policy.provider, dry_run);
                     policies.push(placed(&self.here, namespace, &resource.name, policy.rules));
                 }
+                Kind::MeshPolicy(policy) | Kind::Policy(policy) => match reach {
+                    Ok(reach) => self.add_older(name, policy, reach, defaults.as_ref()),
+                    Err(mistake) => mistakes.push(mistake),
+                },
+                Kind::PeerAuthentication(spec) => match scope {
+                    Ok(scope) => self.mutual_tls.push(Scoped { scope, name, spec }),
+                    Err(ignored) => warnings.push(ignored.to_string()),
+                },
                 Kind::RequestAuthentication(rules) => {
                     for rule in rules {
-                        self.add_rule(rule, defaults.as_ref());
+                        let rule = self.rule(rule, defaults.as_ref());
+                        self.rules.push(rule);
                     }
                 }
             }
+        }
+        if !self.rules.is_empty() {
+            mistakes.extend(beside);
         }
         let metadata = config.dynamic_metadata.map(|metadata| metadata.header.0);
         if let Some(header) = &metadata
@@ -300,6 +335,8 @@ impl Compiler {
         if !mistakes.is_empty() {
             return Err(Mistakes(mistakes));
         }
+        let mutual_tls = MutualTls::new(self.mutual_tls);
+        let older = legacy::Policies::new(self.older);
         let mut summary = format!(
             "{} JWT rules, {} policies apply to workload `{}` in namespace `{}`",
             self.rules.len(),
@@ -310,6 +347,13 @@ impl Compiler {
                 .unwrap_or_default(),
             ours,
         );
+        if let Some(name) = mutual_tls.required_by() {
+            summary.push_str(&format!("; {name} requires mutual TLS"));
+        }
+        let names = older.names();
+        if !names.is_empty() {
+            summary.push_str(&format!("; {} authenticate", names.join(", ")));
+        }
         if !self.elsewhere.is_empty() {
             let (named, rest) = self.elsewhere.split_at(self.elsewhere.len().min(MAX_NAMED));
             summary.push_str("; for other workloads: ");
@@ -318,14 +362,19 @@ impl Compiler {
                 summary.push_str(&format!(" and {} more", rest.len()));
             }
         }
-        let nothing = self.rules.is_empty() && self.policies.is_empty();
+        let nothing = self.rules.is_empty()
+            && self.policies.is_empty()
+            && names.is_empty()
+            && mutual_tls.required_by().is_none();
         if nothing {
             warnings.push("nothing applies here, so every request passes".to_owned());
         }
         Ok(Policy {
             summary,
+            mutual_tls,
             authentication: Authentication::new(
                 self.rules,
+                older,
                 config.tokens.unwrap_or_default(),
                 metadata,
             ),
@@ -344,7 +393,7 @@ impl Compiler {
         })
     }
 
-    fn add_rule(&mut self, mut rule: JwtRule, defaults: Option<&Defaults>) {
+    fn rule(&mut self, mut rule: JwtRule, defaults: Option<&Defaults>) -> Rule {
         let uri = rule.jwks_uri.take().map(Origin::At);
         let origin = uri.or_else(|| Origin::of_issuer(rule.issuer()?));
         let keys = match (rule.jwks.take(), origin) {
@@ -356,7 +405,7 @@ impl Compiler {
             })),
             (None, None) => Keys::Nowhere,
         };
-        self.rules.push(Rule::new(rule, keys, defaults));
+        Rule::new(rule, keys, defaults)
     }
 
     /// Rules with the same source share what is fetched.

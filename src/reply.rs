@@ -61,6 +61,7 @@ pub fn reply(refusal: &Refusal, policy: Option<&Policy>, request: &Request) -> R
 fn details(refusal: &Refusal) -> String {
     let reason = refusal.reason;
     match reason.fault() {
+        Fault::Caller => "istio_authn_access_denied".to_owned(),
         Fault::Check => match reason {
             Reason::CheckDenied => "ext_authz_denied".to_owned(),
             _ => "ext_authz_error".to_owned(),

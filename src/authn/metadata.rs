@@ -10,7 +10,7 @@ use prost_types::Value as ProtoValue;
 use prost_types::value::Kind;
 use serde_json::{Map, Value};
 
-use super::Identity;
+use super::Taken;
 use crate::outcome::Change;
 
 /// From this length on, `header_to_metadata` drops a value.
@@ -20,9 +20,9 @@ const TOO_LONG: usize = 8 * 1024;
 const DEEPEST: usize = 32;
 
 /// The header with the claims, a serialised `google.protobuf.Value` in base64.
-pub(super) fn change(header: &str, identity: &Identity<'_>) -> Change {
-    let claims = identity.token.claims();
-    let message = normalised(claims, &identity.rule.space_delimited);
+pub(super) fn change(header: &str, taken: &Taken<'_>) -> Change {
+    let claims = taken.token.claims();
+    let message = normalised(claims, &taken.rule.space_delimited);
     let value = STANDARD.encode(message.encode_to_vec());
     match value.len() < TOO_LONG && deepest(claims.values()) < DEEPEST {
         true => Change::Set(header.to_owned(), value.into_bytes()),

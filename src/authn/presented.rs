@@ -25,7 +25,7 @@ pub(super) enum Miss {
 
 impl Miss {
     /// The key set that may change this.
-    fn awaited(&self) -> Option<KeySetId> {
+    pub(super) fn awaited(&self) -> Option<KeySetId> {
         match self {
             Self::Pending(id) | Self::Stale(id) => Some(*id),
             Self::Refused(_) => None,
@@ -105,6 +105,11 @@ impl<'p, 'r> Presented<'p, 'r> {
         self.tokens.iter().filter(here).map(verified)
     }
 
+    /// The same while it is looked at.
+    pub(super) fn first(&self) -> Option<&Verified> {
+        self.tokens.first()?.verified.get()?.as_ref().ok()
+    }
+
     /// The token at the first location, if it was verified.
     pub(super) fn into_first(self) -> Option<Verified> {
         self.tokens.into_iter().next()?.verified.into_inner()?.ok()
@@ -143,7 +148,7 @@ pub(super) fn winner(presented: &[Presented<'_, '_>], known: Known<'_>) -> Resul
     // Keys that are there and don't fit are no reason to wait if another rule's do.
     let awaited = if pending.is_empty() { stale } else { pending };
     Err(match awaited.is_empty() {
-        true => Halt::Refused(reported(&refused)),
+        true => Halt::Refused(reported(&refused).into()),
         false => Halt::Await(awaited),
     })
 }
@@ -169,7 +174,7 @@ pub(super) fn all_verify(
         awaited.extend(misses.iter().filter_map(Miss::awaited));
         if awaited.len() == before {
             let refused: Vec<Reason> = misses.iter().filter_map(Miss::reason).collect();
-            return Err(Halt::Refused(reported(&refused)));
+            return Err(Halt::Refused(reported(&refused).into()));
         }
     }
     none_awaited(awaited)
@@ -182,23 +187,31 @@ pub(super) fn kept(
     others: &[Presented<'_, '_>],
     known: Known<'_>,
 ) -> Result<Vec<Place>, Halt> {
-    let mut kept = Vec::new();
+    // Nothing to ask where the winner decides about all of them.
+    let is_asked = |other: &&Presented<'_, '_>| {
+        other.rule.forward && !other.places().all(|place| winner.is_at(place))
+    };
+    verified(others.iter().filter(is_asked), known)
+}
+
+/// The places of the tokens of those rules whose own all verify.
+pub(super) fn verified<'t>(
+    presented: impl Iterator<Item = &'t Presented<'t, 't>>,
+    known: Known<'_>,
+) -> Result<Vec<Place>, Halt> {
+    let mut places = Vec::new();
     let mut awaited = Vec::new();
-    for other in others.iter().filter(|other| other.rule.forward) {
-        // Nothing to ask where the winner decides about all of them.
-        if other.places().all(|place| winner.is_at(place)) {
-            continue;
-        }
-        match other.verify(known) {
-            Ok(()) => kept.extend(other.places()),
+    for presented in presented {
+        match presented.verify(known) {
+            Ok(()) => places.extend(presented.places()),
             // What is forwarded must not depend on which key set comes first, either.
             Err(miss) => awaited.extend(miss.awaited()),
         }
     }
-    none_awaited(awaited).map(|()| kept)
+    none_awaited(awaited).map(|()| places)
 }
 
-fn none_awaited(awaited: Vec<KeySetId>) -> Result<(), Halt> {
+pub(super) fn none_awaited(awaited: Vec<KeySetId>) -> Result<(), Halt> {
     match awaited.is_empty() {
         true => Ok(()),
         false => Err(Halt::Await(awaited)),

@@ -121,6 +121,10 @@ fn is_account(id: &str, namespace: &str, name: &str) -> bool {
 }
 
 impl TrustDomains {
+    pub(crate) fn has(&self, domain: &str) -> bool {
+        self.names.iter().any(|name| name == domain)
+    }
+
     /// The principal under every name of its trust domain, where that is the mesh's.
     fn aliases(&self, principal: &str) -> Vec<String> {
         let own = vec![principal.to_owned()];

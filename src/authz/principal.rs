@@ -39,12 +39,11 @@ impl PrincipalMatch {
     }
 
     pub(super) fn matches(&self, identity: &Identity<'_>) -> bool {
-        let matches = |claim: &str, pattern: &StringMatch| {
-            identity
-                .text(claim)
-                .is_some_and(|text| pattern.matches(text.as_bytes()))
-        };
-        matches("iss", &self.issuer) && matches("sub", &self.subject)
+        identity
+            .issuer_and_subject()
+            .is_some_and(|(issuer, subject)| {
+                self.issuer.matches(issuer.as_bytes()) && self.subject.matches(subject.as_bytes())
+            })
     }
 }
 

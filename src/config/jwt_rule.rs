@@ -62,7 +62,7 @@ impl JwtRule {
     }
 }
 
-fn check_rule(rule: &JwtRule, input: &Input<'_>) {
+pub(super) fn check_rule(rule: &JwtRule, input: &Input<'_>) {
     if rule.issuer().is_none() && rule.jwks_uri.is_none() {
         input.mistake("write `issuer` or `jwksUri`: without either every token would be taken");
     }

@@ -1,11 +1,13 @@
 //! To which workloads a resource applies, by its selector or its references.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::authz::TrustDomains;
-use crate::config::Workload;
+use crate::config::legacy::PortSelector;
 use crate::config::reader::{Input, Read, record};
 use crate::config::text::{Text, text};
+use crate::config::{ServicePort, Workload};
 use crate::policy::Node;
 
 /// Labels of a Gateway's pods (Gateway API, GEP-1762).
@@ -146,8 +148,9 @@ pub(crate) struct Here {
     gateway: Option<String>,
     gateway_class: Option<String>,
     service_name: Option<String>,
+    ports: Vec<ServicePort>,
     waypoint: bool,
-    pub(crate) trust_domains: TrustDomains,
+    pub(crate) trust_domains: Rc<TrustDomains>,
 }
 
 impl Here {
@@ -174,10 +177,13 @@ impl Here {
             gateway_class: class,
             labels,
             service_name: written(|workload| &workload.service_name),
+            ports: workload
+                .map(|workload| workload.ports.clone())
+                .unwrap_or_default(),
             waypoint,
-            trust_domains: TrustDomains {
+            trust_domains: Rc::new(TrustDomains {
                 names: own.into_iter().chain(aliases).collect(),
-            },
+            }),
         }
     }
 
@@ -196,12 +202,27 @@ impl Here {
     }
 
     /// Whether a resource of this namespace is in ours, in which it is if it doesn't say.
-    fn is_in(&self, namespace: Option<&str>) -> Result<bool, &'static str> {
+    pub(super) fn is_in(&self, namespace: Option<&str>) -> Result<bool, &'static str> {
         match (namespace, &self.namespace) {
             (None, _) => Ok(true),
             (Some(own), Some(ours)) => Ok(own == ours),
             (Some(_), None) => Err(UNKNOWN_NAMESPACE),
         }
+    }
+
+    /// Whether a service of this namespace and name is ours.
+    pub(super) fn serves(&self, namespace: Option<&str>, name: &str) -> Result<bool, &'static str> {
+        Ok(self.is_in(namespace)? && self.service_name.as_deref().ok_or(UNKNOWN_SERVICE)? == name)
+    }
+
+    /// The port on which requests for this one of our service arrive here.
+    pub(super) fn target_port(&self, selector: &PortSelector) -> Option<u16> {
+        let is_meant = |port: &&ServicePort| match selector {
+            PortSelector::Name(name) => port.name.as_ref().is_some_and(|own| own.0 == *name),
+            PortSelector::Number(number) => port.number.0 == *number,
+        };
+        let port = self.ports.iter().find(is_meant)?;
+        Some(port.target_port.unwrap_or(port.number).0)
     }
 
     /// Whether a resource of this namespace is in the one whose resources apply everywhere.
@@ -214,6 +235,13 @@ impl Here {
 }
 
 impl Attachment {
+    /// Whether it is for some workloads of its namespace.
+    pub(super) fn selects_some(&self) -> bool {
+        self.selector
+            .as_ref()
+            .is_some_and(|labels| !labels.is_empty())
+    }
+
     /// Whether a resource of this namespace applies here (Istio's `ShouldAttachPolicy`), or what
     /// has to be known to tell.
     pub(super) fn reaches(

@@ -1,0 +1,301 @@
+//! `Policy` and `MeshPolicy` of `authentication.istio.io/v1alpha1`, decided as the filter of their time did
+//! (istio/proxy release-1.5, `src/envoy/http/authn`).
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use super::location::Removal;
+use super::presented::{self, Presented};
+use super::{Authenticated, Halt, Identity, Principal, Rule, Taken};
+use crate::authz::TrustDomains;
+use crate::config::Tokens;
+use crate::config::legacy::{Binding, Trigger};
+use crate::connection::Connection;
+use crate::evaluate::Known;
+use crate::jwt::Verified;
+use crate::outcome::{Reason, Refusal};
+use crate::request::Request;
+
+/// The policies that apply here: of each request one decides.
+#[derive(Debug, Default)]
+pub(crate) struct Policies(Vec<Placed>);
+
+/// A policy and the requests that it is for.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) reach: Reach,
+    pub(crate) policy: Rc<Policy>,
+}
+
+/// For what a policy is. What comes first replaces what follows.
+#[derive(Debug)]
+pub(crate) enum Reach {
+    /// Ports of our service, as they are here.
+    Ports(Vec<u16>),
+    Service,
+    Namespace,
+    Mesh,
+}
+
+impl Reach {
+    fn step(&self) -> u8 {
+        match self {
+            Self::Ports(_) => 0,
+            Self::Service => 1,
+            Self::Namespace => 2,
+            Self::Mesh => 3,
+        }
+    }
+}
+
+/// One policy, compiled.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    /// `ns[foo]-policy[name]`
+    pub(crate) name: String,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) peer_is_optional: bool,
+    pub(crate) origins: Vec<Origin>,
+    pub(crate) origin_is_optional: bool,
+    pub(crate) binding: Binding,
+    pub(crate) trust_domains: Rc<TrustDomains>,
+}
+
+/// How a peer tells who it is.
+#[derive(Debug)]
+pub(crate) enum Peer {
+    MutualTls { is_strict: bool },
+    Token(Box<Rule>),
+}
+
+/// How a request tells whose it is.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) rule: Rule,
+    pub(crate) triggers: Vec<Trigger>,
+}
+
+/// Who the peer is.
+#[derive(Debug, Default)]
+struct PeerIdentity {
+    /// `source.principal` of that time.
+    principal: Option<String>,
+    /// The method that told, where it is a token.
+    token: Option<usize>,
+}
+
+/// What the origins come to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum OriginResult {
+    Fail,
+    /// None is asked for.
+    Pass,
+    /// This one succeeded, of those that are asked for and present tokens.
+    Win(usize),
+}
+
+impl Policies {
+    pub(crate) fn new(mut oldest_first: Vec<Placed>) -> Self {
+        oldest_first.sort_by_key(|placed| placed.reach.step());
+        Self(oldest_first)
+    }
+
+    /// The names of the policies, each once.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let names = self.0.iter().map(|placed| placed.policy.name.as_str());
+        let names: BTreeSet<&str> = names.collect();
+        names.into_iter().collect()
+    }
+
+    /// The policy that decides about this connection's requests, if one does.
+    ///
+    /// # Errors
+    ///
+    /// It depends on the port, which the host doesn't tell.
+    pub(super) fn of(&self, connection: &Connection<'_>) -> Result<Option<&Policy>, Reason> {
+        for placed in &self.0 {
+            if let Reach::Ports(ports) = &placed.reach {
+                let port = connection.destination_port();
+                if !ports.contains(&port.ok_or(Reason::ProxyUnreadable)?) {
+                    continue;
+                }
+            }
+            return Ok(Some(&placed.policy));
+        }
+        Ok(None)
+    }
+}
+
+impl Policy {
+    /// Peers first, then origins. Every token that verifies goes on, asked for or not.
+    pub(super) fn authenticate<'r>(
+        &self,
+        request: &'r Request,
+        connection: &Connection<'_>,
+        known: Known<'_>,
+        demanded: Tokens,
+    ) -> Result<Authenticated<'_, 'r>, Halt> {
+        let mut of_peers: Vec<_> = self.peers.iter().map(|peer| peer.find(request)).collect();
+        let peer = self.peer(&of_peers, connection, known)?;
+        let (asked, others): (Vec<&Origin>, Vec<&Origin>) = self
+            .origins
+            .iter()
+            .partition(|origin| origin.is_asked_for(request));
+        let is_open = asked.is_empty() || request.is_cors_preflight();
+        let mut asked = Origin::find(&asked, request);
+        let others = Origin::find(&others, request);
+        let origin = self.origin(&asked, is_open, known)?;
+
+        let presented = || of_peers.iter().flatten().chain(&asked).chain(&others);
+        let kept = presented::verified(presented(), known)?;
+        let mut removal = Removal::new(request);
+        for place in presented().flat_map(Presented::places) {
+            if !kept.contains(&place) {
+                if demanded == Tokens::All {
+                    return Err(self.refused(Reason::OriginFailed));
+                }
+                removal.add(place);
+            }
+        }
+
+        let token = match origin {
+            OriginResult::Fail => None,
+            // Without origins, the peer's token tells of the request, too.
+            OriginResult::Pass => peer.token.and_then(|index| of_peers.get_mut(index)?.take()),
+            OriginResult::Win(index) => Some(asked.swap_remove(index)),
+        };
+        let principal = match self.binding {
+            Binding::Origin => Principal::Token,
+            Binding::Peer if origin == OriginResult::Fail => Principal::Peer(None),
+            Binding::Peer => Principal::Peer(peer.principal),
+        };
+        Ok(Authenticated {
+            identity: Some(Identity {
+                token: token.and_then(Taken::of),
+                principal,
+            }),
+            removal,
+        })
+    }
+
+    fn refused(&self, reason: Reason) -> Halt {
+        Halt::Refused(Refusal {
+            policy: Some(self.name.clone()),
+            ..reason.into()
+        })
+    }
+
+    /// The first method that succeeds. None has to where there is none.
+    fn peer(
+        &self,
+        presented: &[Option<Presented<'_, '_>>],
+        connection: &Connection<'_>,
+        known: Known<'_>,
+    ) -> Result<PeerIdentity, Halt> {
+        for (index, (peer, presented)) in self.peers.iter().zip(presented).enumerate() {
+            match (peer, presented) {
+                (Peer::MutualTls { is_strict }, _) => match self.certified(connection) {
+                    Certified::Ours(id) => {
+                        return Ok(PeerIdentity {
+                            principal: Some(id.to_owned()),
+                            token: None,
+                        });
+                    }
+                    Certified::Nobody if !is_strict => return Ok(PeerIdentity::default()),
+                    Certified::Nobody | Certified::Stranger => {}
+                },
+                (Peer::Token(_), Some(presented)) => match presented.verify(known) {
+                    Ok(()) => {
+                        return Ok(PeerIdentity {
+                            principal: presented.first().and_then(Verified::principal),
+                            token: Some(index),
+                        });
+                    }
+                    Err(miss) => presented::none_awaited(miss.awaited().into_iter().collect())?,
+                },
+                (Peer::Token(_), None) => {}
+            }
+        }
+        match self.peers.is_empty() || self.peer_is_optional {
+            true => Ok(PeerIdentity::default()),
+            false => Err(self.refused(Reason::PeerFailed)),
+        }
+    }
+
+    /// Who the peer is by its certificate, whose trust domain has to be ours.
+    fn certified<'c>(&self, connection: &'c Connection<'_>) -> Certified<'c> {
+        match connection
+            .peer()
+            .and_then(|id| id.strip_prefix("spiffe://"))
+        {
+            None => Certified::Nobody,
+            Some(id) => match id.split_once('/') {
+                Some((domain, _)) if self.trust_domains.has(domain) => Certified::Ours(id),
+                _ => Certified::Stranger,
+            },
+        }
+    }
+
+    /// The first of the origins that are asked for which succeeds.
+    fn origin(
+        &self,
+        asked: &[Presented<'_, '_>],
+        is_open: bool,
+        known: Known<'_>,
+    ) -> Result<OriginResult, Halt> {
+        let result = if self.origins.is_empty() && self.binding == Binding::Origin {
+            OriginResult::Fail
+        } else if is_open {
+            OriginResult::Pass
+        } else {
+            match presented::winner(asked, known) {
+                Ok(index) => OriginResult::Win(index),
+                Err(Halt::Refused(_)) => OriginResult::Fail,
+                Err(waits) => return Err(waits),
+            }
+        };
+        match result == OriginResult::Fail && !self.origin_is_optional {
+            true => Err(self.refused(Reason::OriginFailed)),
+            false => Ok(result),
+        }
+    }
+}
+
+/// What a connection's certificate tells.
+enum Certified<'c> {
+    /// There is none, or it has no SPIFFE identity.
+    Nobody,
+    /// The identity, without `spiffe://`.
+    Ours(&'c str),
+    /// One of another trust domain.
+    Stranger,
+}
+
+impl Peer {
+    fn find<'p, 'r>(&'p self, request: &'r Request) -> Option<Presented<'p, 'r>> {
+        match self {
+            Self::MutualTls { .. } => None,
+            Self::Token(rule) => Presented::find(rule, request),
+        }
+    }
+}
+
+impl Origin {
+    fn find<'p, 'r>(origins: &[&'p Self], request: &'r Request) -> Vec<Presented<'p, 'r>> {
+        let rules = origins.iter().map(|origin| &origin.rule);
+        rules
+            .filter_map(|rule| Presented::find(rule, request))
+            .collect()
+    }
+
+    /// A path that can't be read is one on which the token is asked for.
+    fn is_asked_for(&self, request: &Request) -> bool {
+        let path = request.path().and_then(|path| str::from_utf8(path).ok());
+        match path.filter(|path| !path.is_empty()) {
+            Some(path) if !self.triggers.is_empty() => {
+                self.triggers.iter().any(|trigger| trigger.asks_on(path))
+            }
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Ports, as numbers.
+
+use serde_json::Value;
+
+use super::reader::{Input, Read};
+
+/// A port that something can listen on.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct PortNumber(pub(crate) u16);
+
+impl PortNumber {
+    pub(crate) const RANGE: &str = "a port is a number from 1 to 65535";
+
+    /// Reads the name of a member, which is all that JSON has for the key of a map.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|port| *port != 0).map(Self)
+    }
+}
+
+impl Read for PortNumber {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let port = match input.value() {
+            // In a protobuf `Struct` every number is a double.
+            Value::Number(number) => number
+                .as_f64()
+                .filter(|number| number.fract() == 0.0)
+                .and_then(|number| Self::parse(&number.to_string())),
+            // Protobuf's JSON takes numbers in quotes, too.
+            Value::String(text) => Self::parse(text),
+            _ => return input.expected("a number"),
+        };
+        if port.is_none() {
+            input.mistake(Self::RANGE);
+        }
+        port
+    }
+}

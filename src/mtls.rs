@@ -1,0 +1,86 @@
+//! Mutual TLS, where a PeerAuthentication asks for it.
+
+use std::collections::BTreeMap;
+
+use crate::config::peer_authentication::{Mode, PeerAuthentication};
+use crate::connection::Connection;
+use crate::outcome::{Reason, Refusal};
+
+/// What the PeerAuthentications that apply here come to.
+#[derive(Debug, Default)]
+pub(crate) struct MutualTls {
+    everywhere: Requirement,
+    /// By port of the workload, where that isn't as everywhere.
+    ports: BTreeMap<u16, Requirement>,
+}
+
+/// The PeerAuthentication that requires mutual TLS, if one does.
+type Requirement = Option<String>;
+
+/// How far a PeerAuthentication reaches. A nearer one comes first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Scope {
+    Mesh,
+    Namespace,
+    Workload,
+}
+
+/// A PeerAuthentication that applies here.
+#[derive(Debug)]
+pub(crate) struct Scoped {
+    pub(crate) scope: Scope,
+    pub(crate) name: String,
+    pub(crate) spec: PeerAuthentication,
+}
+
+impl MutualTls {
+    /// Puts them together as Istio does (`ComposePeerAuthentication`): the first one of a scope counts,
+    /// and what it leaves `UNSET` is as in the wider scope. By default nothing is required.
+    pub(crate) fn new(oldest_first: Vec<Scoped>) -> Self {
+        let mut composed = Self::default();
+        for scope in [Scope::Mesh, Scope::Namespace, Scope::Workload] {
+            let Some(own) = oldest_first.iter().find(|own| own.scope == scope) else {
+                continue;
+            };
+            let requirement = |mode, inherited: &Requirement| match mode {
+                Mode::Disable | Mode::Permissive => None,
+                Mode::Strict => Some(own.name.clone()),
+                Mode::Unset => inherited.clone(),
+            };
+            composed.everywhere = requirement(own.spec.mode(), &composed.everywhere);
+            let ports = own.spec.ports();
+            composed.ports = ports
+                .map(|(port, mode)| (port, requirement(mode, &composed.everywhere)))
+                .collect();
+        }
+        composed
+    }
+
+    /// The PeerAuthentication that requires mutual TLS on some port.
+    pub(crate) fn required_by(&self) -> Option<&str> {
+        let all = self.ports.values().chain([&self.everywhere]);
+        all.flatten().map(String::as_str).next()
+    }
+
+    /// Refuses a connection that has to be mutual TLS and isn't.
+    pub(crate) fn admit(&self, connection: &Connection<'_>) -> Result<(), Refusal> {
+        match self.requirement(connection) {
+            Some(name) if !connection.is_mutual_tls() => Err(Refusal {
+                policy: Some(name.to_owned()),
+                ..Reason::MtlsRequired.into()
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn requirement(&self, connection: &Connection<'_>) -> Option<&str> {
+        if self.ports.is_empty() {
+            return self.everywhere.as_deref();
+        }
+        match connection.destination_port() {
+            Some(port) => self.ports.get(&port).unwrap_or(&self.everywhere).as_deref(),
+            // It may be any of them.
+            None => self.required_by(),
+        }
+    }
+}
