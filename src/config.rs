@@ -24,6 +24,7 @@ use self::text::{HeaderValue, OutputHeader, Text};
 use crate::filter_state::Entry;
 use crate::istio::Resource;
 use crate::jwks::{ClusterMap, Fetching};
+use crate::path::{Ambiguous, Normalization};
 
 record! {
     /// The plugin configuration.
@@ -41,6 +42,12 @@ record! {
         /// Which of the tokens that a request presents must verify: `any` (default, as in Istio:
         /// those of one rule) or `all`.
         tokens: Option<Tokens>,
+        /// How paths are normalised before anything looks at them, by Istio's names: `NONE`, `BASE`
+        /// (default), `MERGE_SLASHES`, `DECODE_AND_MERGE_SLASHES`.
+        path_normalization: Option<Normalization>,
+        /// What becomes of a path that others may read in another way: `allow` (default) or
+        /// `reject`, with 400.
+        ambiguous_paths: Option<Ambiguous>,
         /// Who we are, for selectors; what is missing is read from Envoy's node metadata.
         workload: Option<Workload>,
         /// How key sets are fetched.

@@ -6,7 +6,7 @@ use crate::check::{Checked, Held};
 use crate::connection::{Connection, Host};
 use crate::explain::{Stage, Unseen, Witness};
 use crate::jwks::{KeySetId, KeyStore};
-use crate::outcome::{DryRun, Note, Outcome, Told};
+use crate::outcome::{DryRun, Note, Outcome, Refusal, Told};
 use crate::policy::Policy;
 use crate::request::Request;
 
@@ -47,6 +47,16 @@ pub(crate) fn decide(
         let state = told.refused(&refusal, None, None);
         return Outcome::Refuse(refusal, Told::of(state));
     }
+    // Whatever looks at the path sees the one that goes on.
+    let normalised = match policy.paths.changes(request) {
+        Ok(changes) => changes,
+        Err(reason) => {
+            let refusal = Refusal::from(reason);
+            let state = told.refused(&refusal, None, None);
+            return Outcome::Refuse(refusal, Told::of(state));
+        }
+    };
+    let request = &*request.changed(&normalised);
     let passed = match policy
         .checks
         .pass(request, &connection, known.checked, witness)
@@ -94,7 +104,7 @@ pub(crate) fn decide(
     match policy.authorization.authorize(subject) {
         Ok(rule) => {
             let state = told.forwarded(rule.as_ref(), identity, would.as_ref());
-            let changes = passed.changes.then(own);
+            let changes = normalised.then(passed.changes).then(own);
             Outcome::Forward(changes, Told { state, notes })
         }
         Err(refusal) => {

@@ -36,6 +36,7 @@ mod jwt;
 mod matcher;
 mod mtls;
 mod outcome;
+mod path;
 mod policy;
 mod reply;
 mod request;

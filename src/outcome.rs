@@ -205,6 +205,8 @@ pub enum Fault {
     Policy,
     /// We can't tell.
     Proxy,
+    /// The request can't be read in one way only.
+    Request,
     /// The token, or what is known of its issuer's keys.
     Token,
 }
@@ -283,6 +285,8 @@ reasons! {
     OriginFailed = Caller 401 "origin_authentication_failed" "Origin authentication failed.",
     PayloadEncoding = Token 401 "jwt_payload_encoding" "Jwt payload is an invalid Base64url encoded",
     PayloadSyntax = Token 401 "jwt_payload_syntax" "Jwt payload is an invalid JSON",
+    PathAmbiguous = Request 400 "path_ambiguous" "Path is ambiguous",
+    PathInvalid = Request 400 "path_invalid" "Path is invalid",
     PeerFailed = Caller 401 "peer_authentication_failed" "Peer authentication failed.",
     PolicyDenied = Policy 403 "policy_denied" "RBAC: access denied",
     PolicyNoneAllows = Policy 403 "policy_none_allows" "RBAC: access denied",

@@ -22,6 +22,7 @@ use crate::filter_state::FilterState;
 use crate::istio::{DryRun, Here, Kind, Resource};
 use crate::jwks::{Fetching, KeySetId, KeySetSource, Origin};
 use crate::mtls::{MutualTls, Scoped};
+use crate::path::Paths;
 
 /// How many resources for other workloads the log names.
 const MAX_NAMED: usize = 10;
@@ -54,6 +55,7 @@ pub struct Policy {
     pub(crate) dry_run: PolicySet,
     pub(crate) authorization: PolicySet,
     pub(crate) filter_state: FilterState,
+    pub(crate) paths: Paths,
     pub(crate) realm: Option<String>,
     key_sets: Vec<Rc<KeySetSource>>,
     shares_keys: Option<bool>,
@@ -383,6 +385,10 @@ impl Compiler {
             dry_run: PolicySet::new(self.policies.dry_run_deny, self.policies.dry_run_allow),
             authorization: PolicySet::new(self.policies.deny, self.policies.allow),
             filter_state: FilterState::new(config.filter_state),
+            paths: Paths {
+                normalization: config.path_normalization.unwrap_or_default(),
+                ambiguous: config.ambiguous_paths.unwrap_or_default(),
+            },
             realm: config
                 .errors
                 .and_then(|errors| errors.realm)

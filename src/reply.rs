@@ -70,7 +70,7 @@ fn details(refusal: &Refusal) -> String {
             "rbac_access_denied_matched_policy[{}]",
             refusal.policy.as_deref().unwrap_or("none")
         ),
-        Fault::Proxy => reason.code().to_owned(),
+        Fault::Proxy | Fault::Request => reason.code().to_owned(),
         Fault::Token => format!(
             "jwt_authn_access_denied{{{}}}",
             reason.text().replace(' ', "_")

@@ -98,7 +98,9 @@ impl<'a> Run<'a> {
                 }
                 let name = place.name.clone();
                 let plugin = |config: &Value| Ok(vec![envoy::plugin(&name, config)]);
-                let placed: Result<_, Infallible> = place.listener(plugin);
+                // What the plugin is told to normalise, the connection manager leaves to it.
+                let normalization = place.normalization().map_or("BASE", |_| "NONE");
+                let placed: Result<_, Infallible> = place.listener(normalization, plugin);
                 let Ok(placed) = placed;
                 listeners.insert(place.name, placed);
             }

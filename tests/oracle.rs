@@ -4,6 +4,9 @@
 
 mod support;
 
+#[path = "oracle/paths.rs"]
+mod paths;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -29,7 +32,8 @@ fn native_filters_agree() {
             let place = Place::of(suite, case);
             let native = native(suite, case).and_then(|expect| {
                 if !listeners.contains_key(&place.name) {
-                    let placed = place.listener(oracle::filters)?;
+                    let normalization = place.normalization().unwrap_or("BASE");
+                    let placed = place.listener(normalization, oracle::filters)?;
                     listeners.insert(place.name.clone(), placed);
                 }
                 Ok(expect)

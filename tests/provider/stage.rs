@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::case::Request;
 use crate::support::envoy::{Envoy, Listener, Setup, in_vm, plugin};
+use crate::support::peer::{Ahead, Peer};
 use crate::support::server::{Deed, JwksServer, Response, Server};
 use crate::support::tally::Tally;
 use crate::support::{mint, now};
@@ -241,8 +242,8 @@ impl Play<'_> {
             headers: vec![("authorization".to_owned(), format!("Bearer {token}"))],
             remote_ip: None,
             http2: false,
-            peer: Default::default(),
-            ahead: Default::default(),
+            peer: Peer::default(),
+            ahead: Ahead::default(),
         };
         let observed = self.stage.envoy.ask(self.name, &request);
         let observed = observed.unwrap_or_else(|error| panic!("{error}"));

@@ -33,6 +33,8 @@ pub struct Listener {
     pub name: String,
     pub filters: Vec<Value>,
     pub routes: Vec<Value>,
+    /// How the connection manager normalises paths, in Istio's words.
+    pub normalization: &'static str,
     /// With port 0 any that is free.
     pub address: SocketAddr,
     pub transport: Transport,
@@ -76,9 +78,19 @@ impl Listener {
             routes: vec![connect, route],
             address: (Ipv4Addr::LOCALHOST, 0).into(),
             transport: Transport::Plain,
+            normalization: "BASE",
         }
     }
 }
+
+/// The plugin's `pathNormalization`, where a configuration has one.
+pub fn normalization(config: &Value) -> Option<&'static str> {
+    let written = config.get("pathNormalization")?;
+    let known = NORMALIZATIONS.iter().find(|known| **known == *written);
+    Some(known.unwrap_or_else(|| panic!("{written}")))
+}
+
+pub const NORMALIZATIONS: [&str; 4] = ["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"];
 
 /// What an Envoy is started with.
 pub struct Setup<'a> {
@@ -455,14 +467,20 @@ fn listener(listener: &Listener, access_log: &Path) -> Value {
 
 /// As Istio sets it up, where it matters to us.
 fn connection_manager(listener: &Listener, filters: &[&Value], access_log: &Path) -> Value {
+    let decodes = listener.normalization == "DECODE_AND_MERGE_SLASHES";
+    let escaped_slashes = match decodes {
+        true => "UNESCAPE_AND_FORWARD",
+        false => "KEEP_UNCHANGED",
+    };
     json!({
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.network.\
                       http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": listener.name,
-            "normalize_path": true,
-            "merge_slashes": false,
+            "normalize_path": listener.normalization != "NONE",
+            "merge_slashes": decodes || listener.normalization == "MERGE_SLASHES",
+            "path_with_escaped_slashes_action": escaped_slashes,
             "use_remote_address": true,
             "xff_num_trusted_hops": 1,
             "stream_idle_timeout": "10s",

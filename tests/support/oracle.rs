@@ -19,6 +19,8 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
         "workload",
         "jwks",
         "defaults",
+        // By the connection manager.
+        "pathNormalization",
     ];
     for name in config.as_object().ok_or("not an object")?.keys() {
         if !known.contains(&name.as_str()) {

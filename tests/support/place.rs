@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use socket2::{Domain, Socket, Type};
 
 use super::case::{Case, Suite};
-use super::envoy::{Listener, Transport};
+use super::envoy::{Listener, Transport, normalization};
 use super::peer::{Ahead, Peer};
 
 /// Where the requests of some cases go.
@@ -47,10 +47,16 @@ impl Place {
         }
     }
 
+    /// The plugin's `pathNormalization`, where the configuration has one.
+    pub fn normalization(&self) -> Option<&'static str> {
+        normalization(&self.config)
+    }
+
     /// The listener, behind filters made of the configuration as it is there: a port that it names
     /// and that the case takes for ours is the listener's own.
     pub fn listener<E>(
         &self,
+        normalization: &'static str,
         filters: impl FnOnce(&Value) -> Result<Vec<Value>, E>,
     ) -> Result<(Listener, Reserved), E> {
         let reserved = Reserved::at(self.peer.dest_ip);
@@ -60,6 +66,7 @@ impl Place {
         let listener = Listener {
             address: reserved.address,
             transport: Transport::of(&self.peer),
+            normalization,
             ..Listener::new(&self.name, all)
         };
         Ok((listener, reserved))
