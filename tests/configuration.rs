@@ -72,7 +72,7 @@ fn every_mistake_is_listed_at_once() {
         mistakes(&configuration),
         [
             "colour: unknown field; the fields here are `resources`, `jwtRules`, \
-             `authorizationPolicies`, `extensionProviders`, `tokens`, `workload`, `jwks`, `defaults`, \
+             `authorizationPolicies`, `extensionProviders`, `tokens`, `pathNormalization`, `ambiguousPaths`, `workload`, `jwks`, `defaults`, \
              `dynamicMetadata`, `filterState`, `errors`",
             "resources[0].spec.jwtRules[0].audience: unknown field; the fields here are `issuer`, \
              `audiences`, `jwksUri`, `jwks`, `fromHeaders`, `fromParams`, `fromCookies`, \
