@@ -90,6 +90,8 @@ impl PeerMatch {
             Self::IdEnd(end) => id.strip_prefix(SPIFFE).is_some_and(|id| id.ends_with(end)),
             Self::Namespace(glob) => glob.matches(id),
             Self::ServiceAccount { namespace, name } => is_account(id, namespace, name),
+            // Istio writes `*` as the prefix `spiffe://`, and any other with the `/` behind it.
+            Self::TrustDomain(StringMatch::Present) => id.starts_with(SPIFFE),
             Self::TrustDomain(pattern) => id
                 .strip_prefix(SPIFFE)
                 .and_then(|id| id.split_once('/'))
@@ -283,6 +285,7 @@ mod tests {
             ("t*", "spiffe://td/ns/a/sa/b", true),
             ("*d", "spiffe://td/ns/a/sa/b", true),
             ("*", "spiffe://td/ns/a/sa/b", true),
+            ("*", "spiffe://td", true),
             ("*", "CN=td", false),
         ] {
             let compiled = PeerPattern::TrustDomain(pattern.to_owned());

@@ -303,7 +303,7 @@ impl Oracle {
 }
 
 impl Request {
-    fn parse(request: &Value) -> Self {
+    pub fn parse(request: &Value) -> Self {
         let what = request.to_string();
         let request = members(
             request,

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use ed25519_dalek::Signer;
+use hmac::{Hmac, KeyInit, Mac};
 use p384::ecdsa::signature::hazmat::PrehashSigner;
 use rsa::pkcs1v15::Pkcs1v15Sign;
 use rsa::{BoxedUint, RsaPrivateKey};
@@ -181,6 +182,11 @@ fn sign(key: &Value, alg: &str, input: &[u8]) -> Vec<u8> {
                 .sign(input)
                 .to_bytes()
                 .to_vec()
+        }
+        "HS256" => {
+            let mut mac = Hmac::<Sha256>::new_from_slice(&number(key, "k")).expect("a secret");
+            mac.update(input);
+            mac.finalize().into_bytes().to_vec()
         }
         "none" => Vec::new(),
         _ => panic!("can't sign {alg}"),

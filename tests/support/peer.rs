@@ -124,8 +124,10 @@ impl Peer {
         let certificate = self.tls.iter().find_map(|tls| tls.certificate.as_ref());
         told.push((Attribute::Mtls, vec![certificate.is_some().into()]));
         if let Some(tls) = &self.tls {
+            // Envoy puts it into lower case.
             let name = tls.server_name.clone().unwrap_or_default();
-            told.push((Attribute::ServerName, name.into_bytes()));
+            let name = name.to_ascii_lowercase().into_bytes();
+            told.push((Attribute::ServerName, name));
             let is_valid = certificate.is_some_and(|certificate| certificate.trusted);
             told.push((Attribute::CertificateValid, vec![is_valid.into()]));
         }

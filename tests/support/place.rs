@@ -21,7 +21,7 @@ pub struct Place {
 /// A port of our own, which Envoy shares.
 pub struct Reserved {
     _socket: Socket,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl Place {
@@ -61,7 +61,7 @@ impl Place {
     ) -> Result<(Listener, Reserved), E> {
         let reserved = Reserved::at(self.peer.dest_ip);
         let config = with_port(&self.config, self.peer.dest_port, reserved.address.port());
-        let mut all = ahead(&self.ahead);
+        let mut all = self.ahead.filters();
         all.extend(filters(&config)?);
         let listener = Listener {
             address: reserved.address,
@@ -74,7 +74,7 @@ impl Place {
 }
 
 impl Reserved {
-    fn at(ip: IpAddr) -> Self {
+    pub fn at(ip: IpAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_reuse_port(true).expect("a shared port");
         socket
@@ -114,11 +114,12 @@ fn with_port(document: &Value, from: u16, to: u16) -> Value {
     }
 }
 
-/// Envoy's filters that tell what the case says is told ahead of us.
-fn ahead(ahead: &Ahead) -> Vec<Value> {
-    let mut filters = Vec::new();
-    if ahead.direct_address {
-        filters.push(json!({
+impl Ahead {
+    /// Envoy's filters that tell it.
+    pub fn filters(&self) -> Vec<Value> {
+        let mut filters = Vec::new();
+        if self.direct_address {
+            filters.push(json!({
             "name": "envoy.filters.http.set_filter_state",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config",
@@ -131,19 +132,20 @@ fn ahead(ahead: &Ahead) -> Vec<Value> {
                 }],
             },
         }));
-    }
-    if !ahead.metadata.is_empty() {
-        let entries = ahead.metadata.iter();
-        let entries: Vec<Value> = entries
-            .map(|(filter, values)| json!({ "metadata_namespace": filter, "value": values }))
-            .collect();
-        filters.push(json!({
+        }
+        if !self.metadata.is_empty() {
+            let entries = self.metadata.iter();
+            let entries: Vec<Value> = entries
+                .map(|(filter, values)| json!({ "metadata_namespace": filter, "value": values }))
+                .collect();
+            filters.push(json!({
             "name": "envoy.filters.http.set_metadata",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config",
                 "metadata": entries,
             },
         }));
+        }
+        filters
     }
-    filters
 }

@@ -1,0 +1,296 @@
+//! Random policies. Their values and those of the requests are of one small world, so that about half of all
+//! conditions match.
+
+use fastrand::Rng;
+use serde_json::{Map, Value, json};
+
+use crate::support::mint;
+
+/// The key of every token.
+pub const KEY: &str = "khs256";
+pub const ISSUERS: [&str; 2] = ["https://one.test", "two"];
+
+/// A field of a source or an operation, or the key of a condition, and values for it.
+type Field = (&'static str, &'static [&'static str]);
+
+const SOURCES: [Field; 7] = [
+    ("principals", PRINCIPALS),
+    ("requestPrincipals", REQUEST_PRINCIPALS),
+    ("namespaces", NAMESPACES),
+    ("serviceAccounts", ACCOUNTS),
+    ("trustDomains", DOMAINS),
+    ("ipBlocks", BLOCKS),
+    ("remoteIpBlocks", BLOCKS),
+];
+const OPERATIONS: [Field; 4] = [
+    (
+        "hosts",
+        &["a.test", "A.test", "*.test", "b.*", "*", "a.test:8080", "x"],
+    ),
+    ("methods", &["GET", "POST", "P*", "*T", "*", "get"]),
+    ("paths", PATHS),
+    ("ports", PORTS),
+];
+const CONDITIONS: [Field; 22] = [
+    ("request.headers[x-role]", TEXTS),
+    ("request.headers[X-Two]", TEXTS),
+    ("request.headers[:method]", &["GET", "P*"]),
+    ("request.auth.principal", REQUEST_PRINCIPALS),
+    ("request.auth.audiences", TEXTS),
+    ("request.auth.presenter", TEXTS),
+    ("request.auth.claims[groups]", TEXTS),
+    ("request.auth.claims[scope]", TEXTS),
+    ("request.auth.claims[iss]", &["two", "https://*", "*o"]),
+    ("request.auth.claims[a][b]", TEXTS),
+    ("request.auth.claims[a.b]", TEXTS),
+    ("request.auth.claims[a]", TEXTS),
+    ("source.ip", BLOCKS),
+    ("remote.ip", BLOCKS),
+    ("source.principal", PRINCIPALS),
+    ("source.namespace", NAMESPACES),
+    ("source.serviceAccount", ACCOUNTS),
+    ("source.trustDomain", DOMAINS),
+    ("destination.ip", BLOCKS),
+    ("destination.port", PORTS),
+    ("connection.sni", &["a.test", "*.test", "b.*", "*"]),
+    (
+        "experimental.envoy.filters.http.test[db]",
+        &["orders", "ord*", "*ers", "*", "users", "[orders]"],
+    ),
+];
+
+const TEXTS: &[&str] = &[
+    "admin",
+    "root",
+    "adm*",
+    "*min",
+    "*",
+    "read",
+    "write",
+    "a*b",
+    "",
+    "admin,root",
+    "7",
+    "true",
+    "**",
+    "*a*",
+    "x*",
+];
+const PRINCIPALS: &[&str] = &[
+    "td.test/ns/foo/sa/web",
+    "cluster.local/ns/foo/sa/web",
+    "old.test/ns/bar/sa/job",
+    "td.test/ns/foo/*",
+    "*/sa/web",
+    "*.test/ns/foo/sa/web",
+    "*",
+    "t*",
+    "a.test",
+    "**",
+    "*foo*",
+    "td.test",
+    "TD.test/ns/foo/sa/web",
+    "td*/ns/foo/sa/web",
+    "old.test/ns/bar/*",
+    "*ocal/ns/foo/sa/web/k/v",
+    "x/ns/foo/sa/web",
+];
+const NAMESPACES: &[&str] = &[
+    "foo",
+    "bar",
+    "f*",
+    "*r",
+    "*",
+    "f*o",
+    "own",
+    "f.o",
+    "**",
+    "foo/sa",
+    "[f]oo",
+    "f+o",
+    "foo/ns/bar",
+];
+const ACCOUNTS: &[&str] = &[
+    "foo/web", "bar/job", "web", "own/web", "foo/w.b", "job", "foo/job", "bar/x", "f.o/w.b",
+];
+const DOMAINS: &[&str] = &[
+    "td.test", "old.test", "*.test", "td.*", "*", "td", "TD.test", "*d.test", "t*",
+];
+const BLOCKS: &[&str] = &[
+    "127.0.0.1",
+    "127.9.0.0/30",
+    "127.9.0.3",
+    "192.0.2.0/24",
+    "192.0.2.7",
+    "2001:db8::/32",
+    "0.0.0.0/0",
+    "::/0",
+    "127.9.0.7/31",
+    "::ffff:192.0.2.0/120",
+    "2001:db8::1",
+    "10.0.0.0/8",
+    "::ffff:127.0.0.1",
+];
+const REQUEST_PRINCIPALS: &[&str] = &[
+    "*",
+    "two/alice",
+    "two/*",
+    "https://one.test/alice",
+    "https://one.test/al*",
+    "https://one*",
+    "*/alice",
+    "*.test/bob",
+    "*ice",
+    "tw*",
+    "two",
+    "two/a/b",
+    "*/ali*",
+    "**",
+    "*",
+    "/",
+    "/alice",
+    "two/",
+    "*/",
+    "https://one.test/a/b",
+    "*o/*",
+    "two//alice",
+];
+const PATHS: &[&str] = &[
+    "/a",
+    "/a/b",
+    "/a*",
+    "/a/*",
+    "*/b",
+    "*",
+    "/",
+    "*a*",
+    "/a/{*}",
+    "/a/{**}",
+    "/{*}/b",
+    "/{**}/b",
+    "/a/{*}/{**}",
+    "/{*}/{*}",
+    "/a/{**}/",
+    "/A",
+    "/a.b",
+    "/x%20y",
+    "**",
+    "/a/{*}/b/{**}",
+    "/{**}",
+    "/{*}",
+    "/a;x",
+    "/*",
+    "*",
+    "//",
+    "/a//b",
+];
+/// The second stands for the listener's own.
+const PORTS: &[&str] = &["1", "own"];
+
+/// Policies for one listener, which has this port.
+pub fn draw(rng: &mut Rng, port: u16) -> Value {
+    let policies: Vec<Value> = (0..rng.usize(1..3))
+        .map(|number| policy(rng, number))
+        .collect();
+    let keys = mint::public_set(&json!([KEY]));
+    let rules = ISSUERS.map(|issuer| json!({ "issuer": issuer, "jwks": keys }));
+    let config = json!({
+        "jwtRules": rules,
+        "authorizationPolicies": policies,
+        "workload": workload(rng),
+    });
+    let own = format!("\"{port}\"");
+    let config = config.to_string().replace("\"own\"", &own);
+    serde_json::from_str(&config).expect("the configuration again")
+}
+
+fn workload(rng: &mut Rng) -> Value {
+    let mut workload = json!({ "name": "w", "namespace": "foo" });
+    if rng.bool() {
+        workload["trustDomain"] = "td.test".into();
+    }
+    if rng.bool() {
+        workload["trustDomainAliases"] = json!(["old.test", "td.test"]);
+    }
+    workload
+}
+
+fn policy(rng: &mut Rng, number: usize) -> Value {
+    let action = if rng.bool() { "ALLOW" } else { "DENY" };
+    // A DENY policy without rules is a mistake.
+    let least = usize::from(action == "DENY");
+    let rules: Vec<Value> = (0..rng.usize(least..4)).map(|_| rule(rng)).collect();
+    json!({ "name": format!("p{number}"), "action": action, "rules": rules })
+}
+
+fn rule(rng: &mut Rng) -> Value {
+    let mut rule = json!({});
+    if rng.u8(..3) > 0 {
+        rule["from"] = (0..rng.usize(1..3))
+            .map(|_| json!({ "source": source(rng) }))
+            .collect();
+    }
+    if rng.u8(..3) > 0 {
+        rule["to"] = (0..rng.usize(1..3))
+            .map(|_| json!({ "operation": fields(rng, &OPERATIONS) }))
+            .collect();
+    }
+    if rng.u8(..3) > 0 {
+        rule["when"] = (0..rng.usize(1..3)).map(|_| condition(rng)).collect();
+    }
+    rule
+}
+
+fn source(rng: &mut Rng) -> Map<String, Value> {
+    let mut fields = fields(rng, &SOURCES);
+    // Istio takes service accounts only without these.
+    if fields
+        .keys()
+        .any(|name| name.to_lowercase().ends_with("serviceaccounts"))
+    {
+        let stays = |name: &String| {
+            let name = name.to_lowercase();
+            name.contains("request")
+                || !name.ends_with("principals") && !name.ends_with("namespaces")
+        };
+        fields.retain(|name, _| stays(name));
+    }
+    fields
+}
+
+fn fields(rng: &mut Rng, all: &[Field]) -> Map<String, Value> {
+    let mut fields = Map::new();
+    for _ in 0..rng.usize(1..4) {
+        let (name, choices) = all[rng.usize(..all.len())];
+        let name = match rng.u8(..4) {
+            0 => format!("not{}{}", name[..1].to_ascii_uppercase(), &name[1..]),
+            _ => name.to_owned(),
+        };
+        fields.insert(name, values(rng, choices));
+    }
+    fields
+}
+
+fn condition(rng: &mut Rng) -> Value {
+    let (key, choices) = CONDITIONS[rng.usize(..CONDITIONS.len())];
+    let mut condition = json!({ "key": key });
+    let which = rng.u8(..4);
+    if which != 0 {
+        condition["values"] = values(rng, choices);
+    }
+    if which < 2 {
+        condition["notValues"] = values(rng, choices);
+    }
+    condition
+}
+
+fn values(rng: &mut Rng, choices: &[&str]) -> Value {
+    let values = (0..rng.usize(1..4)).map(|_| choices[rng.usize(..choices.len())]);
+    // An empty value is a mistake.
+    let values: Vec<&str> = values.filter(|value| !value.is_empty()).collect();
+    if values.is_empty() {
+        json!([choices[0]])
+    } else {
+        json!(values)
+    }
+}
