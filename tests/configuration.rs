@@ -72,7 +72,8 @@ fn every_mistake_is_listed_at_once() {
         mistakes(&configuration),
         [
             "colour: unknown field; the fields here are `resources`, `jwtRules`, \
-             `authorizationPolicies`, `extensionProviders`, `tokens`, `pathNormalization`, `ambiguousPaths`, `workload`, `jwks`, `defaults`, \
+             `authorizationPolicies`, `extensionProviders`, `tokens`, `pathNormalization`, \
+             `ambiguousPaths`, `workload`, `jwks`, `defaults`, \
              `dynamicMetadata`, `filterState`, `errors`",
             "resources[0].spec.jwtRules[0].audience: unknown field; the fields here are `issuer`, \
              `audiences`, `jwksUri`, `jwks`, `fromHeaders`, `fromParams`, `fromCookies`, \
@@ -82,8 +83,9 @@ fn every_mistake_is_listed_at_once() {
              https:// or http://",
             "resources[0].spec.jwtRules[1].jwks: not JSON: expected ident at line 1 column 2",
             "resources[1]: `Service` of `v1` is not supported by this version of Portcullis: \
-             write a RequestAuthentication or AuthorizationPolicy of security.istio.io/v1, and \
-             leave other kinds out",
+             write a RequestAuthentication, AuthorizationPolicy or PeerAuthentication of \
+             security.istio.io/v1, or a Policy or MeshPolicy of \
+             authentication.istio.io/v1alpha1, and leave other kinds out",
             "resources[2].spec.action: unknown action: write ALLOW, DENY, AUDIT or CUSTOM",
             "resources[2].spec.rules[0].to[0].operation.paths[1]: an empty value says \
              nothing: write one, or remove it",

@@ -19,6 +19,7 @@ use portcullis::{KeyStore, Known, Node, Outcome, Policy, evaluate, reply};
 use serde_json::{Value, json};
 use support::case::Request;
 use support::envoy::{Envoy, Listener, Transport};
+use support::from_bytes;
 use support::oracle;
 use support::peer::Peer;
 use support::place::Reserved;
@@ -147,6 +148,7 @@ impl Set {
         let known = Known {
             keys: &KeyStore::new(&self.policy, 0),
             waited: &[],
+            checked: &[],
             host: &request.given(),
             now: support::now(),
         };
@@ -155,9 +157,9 @@ impl Set {
             Outcome::Forward(..) => (200, String::new()),
             Outcome::Refuse(refusal, _) => {
                 let reply = reply(&refusal, Some(&self.policy), &headers);
-                (reply.status, reply.body.to_owned())
+                (reply.status, from_bytes(&reply.body))
             }
-            Outcome::Await(_) => panic!("keys are inline"),
+            Outcome::Ask(_) | Outcome::Await(_) => panic!("keys are inline"),
         }
     }
 }
