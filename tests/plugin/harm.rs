@@ -169,11 +169,14 @@ fn story(
     }
     streams.push(("bad again", fixture.ask(&vm, "bad")));
 
+    // A service has its header to itself where a policy names it.
+    let asks = config.to_string().contains("CUSTOM");
     let mut passed = Vec::new();
     for (name, stream) in streams {
         if let State::Forwarded(headers) = vm.state(stream) {
-            let harmful =
-                |(name, value): &(Vec<u8>, Vec<u8>)| name == b"authorization" || value == b"spoof";
+            let harmful = |(name, value): &(Vec<u8>, Vec<u8>)| {
+                name == b"authorization" || value == b"spoof" && (name == b"x-sub" || asks)
+            };
             assert!(!headers.iter().any(harmful), "{name}: {headers:?}");
             passed.push(name);
         }
