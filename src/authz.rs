@@ -1,5 +1,6 @@
 //! Authorization: Istio's policies over a request, the identity of its token, and its connection.
 
+mod host;
 mod index;
 mod path;
 mod peer;
@@ -11,6 +12,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+pub(crate) use self::host::HostMatch;
 pub(crate) use self::path::PathMatch;
 pub(crate) use self::peer::{PeerMatch, PeerPattern, TrustDomains};
 pub(crate) use self::principal::PrincipalMatch;
@@ -63,7 +65,7 @@ pub(crate) enum Test<P = PeerMatch> {
     DirectIp(Vec<IpNet>),
     /// Any one line of this header; Envoy from 1.38 on looks at each by itself.
     Header(String, Vec<StringMatch>),
-    Host(Vec<StringMatch>),
+    Host(Vec<HostMatch>),
     /// What another filter wrote to dynamic metadata.
     Metadata {
         filter: String,
@@ -154,14 +156,14 @@ impl Rule<PeerPattern> {
 impl<P> Test<P> {
     pub(crate) fn is_empty(&self) -> bool {
         match self {
-            Self::Claim(_, patterns)
-            | Self::Header(_, patterns)
-            | Self::Host(patterns)
-            | Self::ServerName(patterns) => patterns.is_empty(),
+            Self::Claim(_, patterns) | Self::Header(_, patterns) | Self::ServerName(patterns) => {
+                patterns.is_empty()
+            }
             Self::DestinationIp(blocks) | Self::DirectIp(blocks) | Self::RemoteIp(blocks) => {
                 blocks.is_empty()
             }
             Self::DestinationPort(ports) => ports.is_empty(),
+            Self::Host(patterns) => patterns.is_empty(),
             Self::Metadata { patterns, .. } => patterns.is_empty(),
             Self::Path(patterns) => patterns.is_empty(),
             Self::Peer(patterns) => patterns.is_empty(),
@@ -275,9 +277,8 @@ impl Test {
                 Some(request.values(name).any(|value| any(patterns, value)))
             }
             Self::Host(patterns) => Some(
-                request
-                    .value(":authority")
-                    .is_some_and(|host| any(patterns, &host.to_ascii_lowercase())),
+                host::host(request)
+                    .is_some_and(|host| patterns.iter().any(|pattern| pattern.matches(&host))),
             ),
             Self::Metadata {
                 filter,

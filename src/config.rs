@@ -62,6 +62,9 @@ record! {
         /// How refusals look.
         errors: Option<Errors>,
     }
+    unread {
+        ignore_host_port,
+    }
     check check_config;
 }
 

@@ -5,6 +5,7 @@
 
 use rustc_hash::FxHashMap;
 
+use super::host::{host, without_port};
 use super::{Condition, PathMatch, Rule, Test};
 use crate::matcher::StringMatch;
 use crate::request::Request;
@@ -68,11 +69,14 @@ impl Index {
         if let Some(path) = request.path() {
             self.paths.find(path, &mut found);
         }
-        if let Some(host) = request
-            .value(":authority")
-            .filter(|_| !self.hosts.is_empty())
+        if !self.hosts.is_empty()
+            && let Some(host) = host(request)
         {
-            self.hosts.find(&host.to_ascii_lowercase(), &mut found);
+            self.hosts.find(&host, &mut found);
+            let name = without_port(&host);
+            if name.len() < host.len() {
+                self.hosts.find(name, &mut found);
+            }
         }
         found.sort_unstable();
         found.dedup();
@@ -99,7 +103,7 @@ fn best(operation: &[Condition]) -> Option<(Field, Vec<Key<'_>>)> {
         Test::Host(patterns) => {
             let keys = patterns
                 .iter()
-                .map(Key::of_text)
+                .map(|host| Key::of_text(&host.pattern))
                 .collect::<Option<Vec<_>>>();
             Some((Field::Host, keys?))
         }
@@ -186,6 +190,7 @@ impl Affixes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authz::HostMatch;
 
     fn condition(negated: bool, test: Test) -> Condition {
         Condition { negated, test }
@@ -199,12 +204,11 @@ mod tests {
     }
 
     fn hosts(patterns: &[&str]) -> Test {
-        Test::Host(
-            patterns
-                .iter()
-                .map(|pattern| StringMatch::host(pattern))
-                .collect(),
-        )
+        let patterns = patterns.iter().map(|pattern| HostMatch {
+            pattern: StringMatch::host(pattern),
+            ignores_port: true,
+        });
+        Test::Host(patterns.collect())
     }
 
     fn rule(to: Vec<Vec<Condition>>) -> Rule {
@@ -238,6 +242,7 @@ mod tests {
             ("/a", "b.test", &[0, 2, 3, 4, 7][..]),
             ("/a?q", "b.test", &[0, 2, 3, 4, 7]),
             ("/x", "a.TEST", &[2, 3, 4, 5, 7, 8]),
+            ("/x", "a.test:80", &[2, 3, 4, 5, 7, 8]),
             ("/b/c", "b.test", &[1, 2, 4, 7]),
             ("/t/1/y", "b.test", &[2, 4, 6, 7]),
             ("", "", &[2, 4, 7]),

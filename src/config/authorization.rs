@@ -6,7 +6,9 @@ use ipnet::IpNet;
 
 use super::reader::{Input, Object, Read, record};
 use super::text::{HeaderName, Text};
-use crate::authz::{Condition, MetadataMatch, PathMatch, PeerPattern, PrincipalMatch, Rule, Test};
+use crate::authz::{
+    Condition, HostMatch, MetadataMatch, PathMatch, PeerPattern, PrincipalMatch, Rule, Test,
+};
 use crate::jwt::ClaimPath;
 use crate::matcher::StringMatch;
 
@@ -249,9 +251,9 @@ record! {
     /// Istio's `Operation`.
     pub(crate) struct OperationFields {
         /// Hosts, compared without case, with the port where the request has one.
-        hosts: Vec<Text>,
+        hosts: Vec<HostMatch>,
         /// Hosts that don't match.
-        not_hosts: Vec<Text>,
+        not_hosts: Vec<HostMatch>,
         /// Methods.
         methods: Vec<Text>,
         /// Methods that don't match.
@@ -270,7 +272,6 @@ record! {
 impl Read for Operation {
     fn read(input: &Input<'_>) -> Option<Self> {
         let fields = OperationFields::read(input)?;
-        let hosts = |texts: Vec<Text>| Test::Host(compile(&texts, StringMatch::host));
         let methods = |texts: Vec<Text>| {
             Test::Header(":method".to_owned(), compile(&texts, StringMatch::header))
         };
@@ -278,8 +279,8 @@ impl Read for Operation {
             Test::DestinationPort(ports.into_iter().map(|port| port.0).collect())
         };
         let conditions = conditions([
-            (false, hosts(fields.hosts)),
-            (true, hosts(fields.not_hosts)),
+            (false, Test::Host(fields.hosts)),
+            (true, Test::Host(fields.not_hosts)),
             (false, methods(fields.methods)),
             (true, methods(fields.not_methods)),
             (false, Test::Path(fields.paths)),
@@ -306,6 +307,29 @@ fn conditions<const N: usize>(
     stated
         .map(|(negated, test)| Condition { negated, test })
         .collect()
+}
+
+impl Read for HostMatch {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let Text(host) = Text::read(input)?;
+        let ignores_port = input.ignores_host_port();
+        // Any port is none in particular.
+        let name = match ignores_port {
+            true => host.strip_suffix(":*").unwrap_or(&host),
+            false => &host,
+        };
+        let after_address = name.rsplit(']').next().unwrap_or(name);
+        if ignores_port && after_address.contains(':') {
+            input.mistake(
+                "`ignoreHostPort` leaves no port to compare: write the host without, or `:*`",
+            );
+            return None;
+        }
+        Some(Self {
+            pattern: StringMatch::host(name),
+            ignores_port,
+        })
+    }
 }
 
 impl Read for PathMatch {

@@ -59,18 +59,28 @@ pub(crate) struct Report {
     mistakes: RefCell<Vec<Mistake>>,
     warnings: RefCell<Vec<Mistake>>,
     allows_link_local: bool,
+    /// Whether policies compare hosts without their ports.
+    ignores_host_port: bool,
 }
 
 impl Report {
-    /// A report on this document, whose `jwks.allowLinkLocal` decides which addresses are mistakes
-    /// everywhere else.
+    /// A report on this document, whose `jwks.allowLinkLocal` and `ignoreHostPort` decide which
+    /// addresses and hosts are mistakes everywhere else.
     pub(crate) fn on(document: &Value) -> Self {
         let allowed = document
             .get("jwks")
             .and_then(|jwks| jwks.get("allowLinkLocal"));
+        let report = Self::default();
+        let ignored = match document {
+            Value::Object(_) => Input::root(document, &report)
+                .object()
+                .and_then(|document| document.field("ignore_host_port")),
+            _ => None,
+        };
         Self {
             allows_link_local: allowed == Some(&Value::Bool(true)),
-            ..Self::default()
+            ignores_host_port: ignored.unwrap_or_default(),
+            ..report
         }
     }
 
@@ -132,6 +142,10 @@ impl<'a> Input<'a> {
 
     pub(crate) fn allows_link_local(&self) -> bool {
         self.report.allows_link_local
+    }
+
+    pub(crate) fn ignores_host_port(&self) -> bool {
+        self.report.ignores_host_port
     }
 
     pub(crate) fn mistake(&self, message: impl Into<String>) {
