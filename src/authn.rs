@@ -300,15 +300,22 @@ impl Identity<'_> {
         (!principal.contains(char::is_control)).then_some(principal)
     }
 
+    pub(crate) fn claim(&self, path: &ClaimPath) -> Option<&Value> {
+        self.token.as_ref()?.token.claim(path)
+    }
+
+    /// Whether the claim, as a string, is a list separated by spaces.
+    pub(crate) fn is_spaced(&self, path: &ClaimPath) -> bool {
+        let rule = self.token.as_ref().map(|taken| taken.rule);
+        rule.is_some_and(|rule| path.is_one_of(&rule.space_delimited))
+    }
+
     /// Whether the claim is a string that passes, or a list with one. Nothing else ever does, as
     /// in Istio.
     pub(crate) fn any_text(&self, path: &ClaimPath, passes: impl Fn(&str) -> bool) -> bool {
-        let Some(taken) = &self.token else {
-            return false;
-        };
-        match taken.token.claim(path) {
+        match self.claim(path) {
             Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).any(passes),
-            Some(Value::String(text)) if path.is_one_of(&taken.rule.space_delimited) => {
+            Some(Value::String(text)) if self.is_spaced(path) => {
                 text.split(' ').filter(|word| !word.is_empty()).any(passes)
             }
             Some(Value::String(text)) => passes(text),

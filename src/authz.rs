@@ -1,5 +1,6 @@
 //! Authorization: Istio's policies over a request, the identity of its token, and its connection.
 
+mod comparison;
 mod host;
 mod index;
 mod path;
@@ -12,6 +13,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+pub(crate) use self::comparison::{Bound, Comparison, Operand, Reference, Wanted};
 pub(crate) use self::host::HostMatch;
 pub(crate) use self::path::PathMatch;
 pub(crate) use self::peer::{PeerMatch, PeerPattern, TrustDomains};
@@ -59,6 +61,8 @@ pub(crate) struct Condition<P = PeerMatch> {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Test<P = PeerMatch> {
     Claim(ClaimPath, Vec<StringMatch>),
+    /// What Istio's conditions can't say.
+    Compared(Comparison),
     DestinationIp(Vec<IpNet>),
     DestinationPort(Vec<u16>),
     /// The TCP peer.
@@ -159,6 +163,7 @@ impl<P> Test<P> {
             Self::Claim(_, patterns) | Self::Header(_, patterns) | Self::ServerName(patterns) => {
                 patterns.is_empty()
             }
+            Self::Compared(_) => false,
             Self::DestinationIp(blocks) | Self::DirectIp(blocks) | Self::RemoteIp(blocks) => {
                 blocks.is_empty()
             }
@@ -177,6 +182,7 @@ impl<P> Test<P> {
     pub(crate) fn attribute(&self) -> String {
         match self {
             Self::Claim(..) => "request.auth.claims".to_owned(),
+            Self::Compared(comparison) => comparison.attribute().to_owned(),
             Self::DestinationIp(_) => "destination.ip".to_owned(),
             Self::DestinationPort(_) => "destination.port".to_owned(),
             Self::DirectIp(_) => "source.ip".to_owned(),
@@ -194,7 +200,9 @@ impl<P> Test<P> {
     /// The attribute, where it is about who a token or a peer says it is.
     pub(crate) fn of_identity(&self) -> Option<String> {
         match self {
-            Self::Claim(..) | Self::Peer(_) | Self::RequestPrincipal(_) => Some(self.attribute()),
+            Self::Claim(..) | Self::Compared(_) | Self::Peer(_) | Self::RequestPrincipal(_) => {
+                Some(self.attribute())
+            }
             Self::DestinationIp(_)
             | Self::DestinationPort(_)
             | Self::DirectIp(_)
@@ -212,6 +220,7 @@ impl Test<PeerPattern> {
     fn placed(self, namespace: &str, domains: &TrustDomains) -> Test {
         match self {
             Self::Claim(path, patterns) => Test::Claim(path, patterns),
+            Self::Compared(comparison) => Test::Compared(comparison),
             Self::DestinationIp(blocks) => Test::DestinationIp(blocks),
             Self::DestinationPort(ports) => Test::DestinationPort(ports),
             Self::DirectIp(blocks) => Test::DirectIp(blocks),
@@ -245,6 +254,19 @@ impl fmt::Display for Condition {
     }
 }
 
+/// Whether one of the answers is yes; `None` where those that can't be told might be.
+fn any(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let mut told = Some(false);
+    for answer in answers {
+        match answer {
+            Some(true) => return Some(true),
+            Some(false) => {}
+            None => told = None,
+        }
+    }
+    told
+}
+
 impl Condition {
     /// `None` where it can't be told.
     fn matches(&self, subject: Subject<'_>) -> Option<bool> {
@@ -270,6 +292,7 @@ impl Test {
             Self::Claim(path, patterns) => Some(identity.is_some_and(|identity| {
                 identity.any_text(path, |text| any(patterns, text.as_bytes()))
             })),
+            Self::Compared(comparison) => comparison.holds(subject),
             Self::DestinationIp(blocks) => within(blocks, connection.destination_ip()),
             Self::DestinationPort(ports) => Some(ports.contains(&connection.destination_port()?)),
             Self::DirectIp(blocks) => within(blocks, connection.direct_ip()),
@@ -289,7 +312,7 @@ impl Test {
                 Some(value.is_some_and(|value| patterns.iter().any(|p| p.matches(&value))))
             }
             Self::Path(patterns) => match request.path() {
-                Some(path) => path::any(patterns, path),
+                Some(path) => self::any(patterns.iter().map(|pattern| pattern.matches(path))),
                 None => Some(false),
             },
             Self::Peer(patterns) => {

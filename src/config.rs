@@ -1,6 +1,7 @@
 //! What a user may write: one JSON object. The doc comment of a field is its reference.
 
 pub(crate) mod authorization;
+mod comparison;
 mod document;
 pub(crate) mod jwt_rule;
 pub(crate) mod legacy;

@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "configuration/beyond.rs"]
+mod beyond;
 #[path = "configuration/custom.rs"]
 mod custom;
 #[path = "configuration/istio.rs"]
@@ -73,8 +75,8 @@ fn every_mistake_is_listed_at_once() {
         [
             "colour: unknown field; the fields here are `resources`, `jwtRules`, \
              `authorizationPolicies`, `extensionProviders`, `tokens`, `pathNormalization`, \
-             `ambiguousPaths`, `workload`, `jwks`, `defaults`, \
-             `dynamicMetadata`, `filterState`, `errors`",
+             `ambiguousPaths`, `workload`, `jwks`, `defaults`, `dynamicMetadata`, `filterState`, \
+             `errors`, `ignoreHostPort`",
             "resources[0].spec.jwtRules[0].audience: unknown field; the fields here are `issuer`, \
              `audiences`, `jwksUri`, `jwks`, `fromHeaders`, `fromParams`, `fromCookies`, \
              `outputPayloadToHeader`, `forwardOriginalToken`, `outputClaimToHeaders`, `timeout`, \

@@ -25,19 +25,6 @@ enum Part {
 const ONE: &str = "{*}";
 const ANY: &str = "{**}";
 
-/// Whether a path matches one of the patterns; `None` where that can't be told.
-pub(super) fn any(patterns: &[PathMatch], path: &[u8]) -> Option<bool> {
-    let mut told = Some(false);
-    for pattern in patterns {
-        match pattern.matches(path) {
-            Some(true) => return Some(true),
-            Some(false) => {}
-            None => told = None,
-        }
-    }
-    told
-}
-
 impl PathMatch {
     /// Reads a pattern.
     ///

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::comparison;
 use super::reader::{Input, Object, Read, record};
 use super::text::{HeaderName, Text};
 use crate::authz::{
@@ -423,14 +424,17 @@ impl Read for PrincipalMatch {
     }
 }
 
-/// Istio's `Condition`: one for `values`, one for `notValues`.
+/// Istio's `Condition`: one for `values`, one for `notValues`. Or, beyond Istio, comparisons.
 #[derive(Debug)]
 pub(crate) struct When(Vec<Condition<PeerPattern>>);
 
 impl Read for When {
     fn read(input: &Input<'_>) -> Option<Self> {
+        if let Some(conditions) = comparison::conditions(input) {
+            return conditions.map(Self);
+        }
         let object = input.object()?;
-        object.deny_unknown(&["key", "values", "not_values"], &[], &[]);
+        object.deny_unknown(&["key", "values", "not_values"], &["claim", "scopes"], &[]);
         let key = object.field::<Key>("key")?;
         let (values, not_values) = (
             key.values(&object, "values"),

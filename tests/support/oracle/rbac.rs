@@ -169,6 +169,9 @@ impl<'a> Policy<'a> {
     }
 
     fn condition(&self, when: &Value) -> Result<Vec<Value>, String> {
+        if when.get("key").is_none() {
+            return Err("native filters have no conditions without a key".to_owned());
+        }
         let values = both(when, "values");
         let key = text(&when["key"]);
         if let Some(matcher) = self.matcher(key) {
