@@ -7,6 +7,8 @@ mod support;
 mod checks;
 #[path = "envoy/metadata.rs"]
 mod metadata;
+#[path = "envoy/paths.rs"]
+mod paths;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
