@@ -292,7 +292,10 @@ impl Compiler {
         let beside = older.map(|resource| resource.misplaced(BESIDE));
         for resource in applying {
             let namespace = resource.namespace.as_deref().unwrap_or(&ours);
-            let name = policy_name(namespace, &resource.name);
+            let name = match resource.kind {
+                Kind::MeshPolicy(_) => format!("mesh-policy[{}]", resource.name),
+                _ => policy_name(namespace, &resource.name),
+            };
             let (reach, scope) = (resource.reach(&self.here), resource.scope(&self.here));
             match resource.kind {
                 Kind::AuthorizationPolicy(policy, DryRun(dry_run)) => {

@@ -11,7 +11,6 @@ use portcullis::{
 use serde_json::Value;
 use support::case::{Case, Oracle, Play, Suite, server_key};
 use support::check::{Observed, differences, refusal};
-use support::not_yet::not_yet;
 use support::tally::Tally;
 use support::{attacks, from_bytes, scenarios, shared, to_bytes, vectors};
 
@@ -98,7 +97,7 @@ fn run(suite: &Suite, tally: &mut Tally) {
     for case in &suite.cases {
         let config = suite.config(case);
         let other_tiers = (!case.runs_in("core")).then_some("other tiers");
-        if let Some(reason) = case.left_out.or(other_tiers).or_else(|| not_yet(&config)) {
+        if let Some(reason) = case.left_out.or(other_tiers) {
             tally.leave_out(reason);
             continue;
         }

@@ -29,13 +29,20 @@ fn validation() {
     let mut tally = Tally::default();
     for row in table("validation", 62, &mut tally) {
         let kind = text(&row["kind"]);
-        if kind != "RequestAuthentication" && kind != "AuthorizationPolicy" {
-            tally.leave_out(kind);
-            continue;
-        }
+        let kind = kind.split('(').next().unwrap_or(kind);
+        let api_version = match kind {
+            "AuthorizationPolicy" | "PeerAuthentication" | "RequestAuthentication" => {
+                "security.istio.io/v1"
+            }
+            "MeshPolicy" | "Policy" => "authentication.istio.io/v1alpha1",
+            other => {
+                tally.leave_out(other);
+                continue;
+            }
+        };
         let configuration = json!({
             "resources": [{
-                "apiVersion": "security.istio.io/v1",
+                "apiVersion": api_version,
                 "kind": kind,
                 "metadata": {
                     "name": row["metadata_name"].as_str().unwrap_or("r"),
@@ -50,7 +57,7 @@ fn validation() {
             }],
             // So that something applies, whatever the row selects.
             "authorizationPolicies": [{}],
-            "workload": { "namespace": "foo", "labels": {} },
+            "workload": { "namespace": "foo", "labels": {}, "serviceName": "httpbin" },
         });
         // The warning is about ports that don't speak HTTP, which a filter for HTTP never sees.
         let is_warned = row["warning"] == true && kind != "AuthorizationPolicy";
@@ -129,6 +136,54 @@ fn request_principals() {
         }
     }
     tally.finish("Istio, request principals");
+}
+
+/// On which paths a v1alpha1 Policy asks for a token.
+#[test]
+fn trigger_rules() {
+    let mut tally = Tally::default();
+    for row in table("v1alpha1_trigger_rules", 20, &mut tally) {
+        let passes = passes_untold(&row["triggerRules"], text(&row["path"]));
+        let expected = Some(row["jwt_required"] != true);
+        tally.check(&row.to_string(), expected, passes);
+    }
+    tally.finish("Istio, trigger rules");
+}
+
+#[test]
+fn string_matches_of_trigger_rules() {
+    let mut tally = Tally::default();
+    for row in table("v1alpha1_string_match", 8, &mut tally) {
+        let mut pattern = json!({});
+        if !row["pattern"].is_null() {
+            pattern[text(&row["kind"])] = row["pattern"].clone();
+        }
+        let rules = json!([{ "excludedPaths": [pattern] }]);
+        // One that says nothing matches nothing in Istio, and is refused here.
+        let expected = (!row["pattern"].is_null()).then_some(row["match"] == true);
+        let passes = passes_untold(&rules, text(&row["value"]));
+        tally.check(&row.to_string(), expected, passes);
+    }
+    tally.finish("Istio, string matches");
+}
+
+/// Whether a request without a token passes under these trigger rules; `None` where they are
+/// refused.
+fn passes_untold(trigger_rules: &Value, path: &str) -> Option<bool> {
+    let jwks = mint::public_set(&json!(["krsa"]));
+    let configuration = json!({
+        "resources": [{
+            "apiVersion": "authentication.istio.io/v1alpha1",
+            "kind": "Policy",
+            "metadata": { "name": "default" },
+            "spec": { "origins": [{
+                "jwt": { "issuer": "i", "jwks": jwks, "triggerRules": trigger_rules },
+            }] },
+        }],
+    });
+    let policy = Policy::load(configuration.to_string().as_bytes(), &Node::default()).ok()?;
+    let path = (":path".to_owned(), path.into());
+    Some(passes(&policy, &NoHost, vec![path]))
 }
 
 /// Texts, and whether such a matcher of Envoy's takes them.

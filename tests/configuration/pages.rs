@@ -111,15 +111,63 @@ fn completed(mut rule: Value) -> Value {
     rule
 }
 
-/// Nothing in it is a RequestAuthentication or an AuthorizationPolicy.
+/// Which policies the task applies, and in which namespace: `-n` of its commands.
+const POLICIES: [(&str, &str, &str); 7] = [
+    ("MeshPolicy", "default", ""),
+    ("Policy", "default", "foo"),
+    ("Policy", "httpbin", "bar"),
+    ("Policy", "httpbin", "bar"),
+    ("Policy", "overwrite-example", "foo"),
+    ("Policy", "jwt-example", "foo"),
+    ("Policy", "jwt-example", "foo"),
+];
+
+/// What its page's `github_file` stands for.
+const FILES: &str = "https://raw.githubusercontent.com/istio/istio/release-1.0";
+
 fn task(tally: &mut Tally) {
-    let page = read(TASK);
-    let blocks = page.split("<<EOF").skip(1);
-    let blocks = blocks.map(|rest| rest.split_once('\n').expect("a command").1);
-    for block in blocks.map(|rest| rest.split("\nEOF").next().unwrap_or(rest)) {
-        for document in documents(block) {
-            tally.leave_out(text(&document["kind"]));
+    let page = read(TASK).replace("{{< github_file >}}", FILES);
+    let mut policies = POLICIES.into_iter();
+    for rest in page.split("<<EOF").skip(1) {
+        let (command, rest) = rest.split_once('\n').expect("a command");
+        for mut document in documents(rest.split("\nEOF").next().unwrap_or(rest)) {
+            let kind = text(&document["kind"]).to_owned();
+            if !["MeshPolicy", "Policy"].contains(&kind.as_str()) {
+                tally.leave_out(&kind);
+                continue;
+            }
+            let (expected, name, namespace) = policies.next().expect("a policy more");
+            if let Some((_, rest)) = command.split_once("-n ") {
+                document["metadata"]["namespace"] = rest.split(' ').next().into();
+            }
+            let metadata = &document["metadata"];
+            assert_eq!((expected, name), (kind.as_str(), text(&metadata["name"])));
+            assert_eq!(
+                metadata["namespace"].as_str().unwrap_or_default(),
+                namespace
+            );
+            tally.check(name, Ok(()), loads(&document));
         }
+    }
+    assert_eq!(policies.next(), None, "policies of the task");
+}
+
+/// Whether a policy is what applies to the service that it is about, on the port that it names.
+fn loads(policy: &Value) -> Result<(), String> {
+    let configuration = json!({
+        "resources": [policy],
+        "workload": {
+            "namespace": policy["metadata"]["namespace"].as_str().unwrap_or("foo"),
+            "serviceName": "httpbin",
+            "ports": [{ "number": 8000 }, { "number": 1234 }],
+        },
+    });
+    let loaded = Policy::load(configuration.to_string().as_bytes(), &Node::default());
+    let loaded = loaded.map_err(|mistakes| mistakes.to_string())?;
+    let name = format!("policy[{}] authenticate", text(&policy["metadata"]["name"]));
+    match loaded.summary().contains(&name) && loaded.warnings().is_empty() {
+        true => Ok(()),
+        false => Err(format!("{} {:?}", loaded.summary(), loaded.warnings())),
     }
 }
 

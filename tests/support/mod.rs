@@ -18,7 +18,6 @@ pub mod http;
 #[cfg(not(target_family = "wasm"))]
 pub mod http2;
 pub mod mint;
-pub mod not_yet;
 #[cfg(not(target_family = "wasm"))]
 pub mod oracle;
 pub mod peer;

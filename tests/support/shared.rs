@@ -283,7 +283,10 @@ fn minted_token(
     }
     let uri = documents
         .iter()
-        .flat_map(|document| list(&document["spec"]["jwtRules"]))
+        .flat_map(|document| {
+            let origins = list(&document["spec"]["origins"]).map(|origin| &origin["jwt"]);
+            list(&document["spec"]["jwtRules"]).chain(origins)
+        })
         .find(|rule| rule["issuer"] == claims["iss"])
         .map_or("", |rule| text(&rule["jwksUri"]));
     json!({ "kid": keys.get(uri).unwrap_or(&json!("krsa")), "claims": claims })
