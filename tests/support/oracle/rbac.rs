@@ -102,6 +102,9 @@ impl<'a> Policy<'a> {
         members(rule, "rule", &["from", "to", "when"]);
         let (mut of_request, mut of_source) = (Vec::new(), Vec::new());
         for when in list(&rule["when"]) {
+            if when.get("key").is_none() {
+                return Err("what Istio can't ask for".to_owned());
+            }
             match permission(when) {
                 Some(permission) => of_request.extend(permission),
                 None => of_source.extend(self.condition(when)?),
