@@ -29,10 +29,10 @@ use self::connection::Connection;
 
 const DEFAULT_DRAWS: usize = 6000;
 /// One policy set is asked over so many connections, each with so many requests.
-const CONNECTIONS: usize = 6;
-const REQUESTS: usize = 50;
+const CONNECTIONS: usize = 10;
+const REQUESTS: usize = 10;
 /// How many policy sets an Envoy has.
-const SETS: usize = 100;
+const SETS: usize = 200;
 /// How many differences are told.
 const MAX_TOLD: usize = 5;
 
