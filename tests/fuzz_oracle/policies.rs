@@ -260,7 +260,7 @@ fn source(rng: &mut Rng) -> Map<String, Value> {
 
 fn fields(rng: &mut Rng, all: &[Field]) -> Map<String, Value> {
     let mut fields = Map::new();
-    for _ in 0..rng.usize(1..4) {
+    for _ in 0..rng.usize(1..3) {
         let (name, choices) = all[rng.usize(..all.len())];
         let name = match rng.u8(..4) {
             0 => format!("not{}{}", name[..1].to_ascii_uppercase(), &name[1..]),
