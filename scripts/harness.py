@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -105,8 +106,13 @@ class Answer:
         self.status, self.headers, self.body = status, headers, body
 
 
-def request(port: int, path: str, *, method: str = "GET", host: str = "localhost", headers: dict | None = None) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+def request(
+    port: int, path: str, *, method: str = "GET", host: str = "localhost", headers: dict | None = None, tls: ssl.SSLContext | None = None
+) -> Answer:
+    if tls:
+        connection = http.client.HTTPSConnection("localhost", port, timeout=30, context=tls)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request(method, path, headers={"host": host, **(headers or {})})
         response = connection.getresponse()

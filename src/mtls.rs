@@ -84,3 +84,34 @@ impl MutualTls {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::connection::NoHost;
+    use crate::policy::{Node, Policy};
+
+    fn admits(ports: &Value) -> bool {
+        let configuration = json!({
+            "workload": { "namespace": "foo", "labels": { "app": "a" } },
+            "resources": [{
+                "apiVersion": "security.istio.io/v1",
+                "kind": "PeerAuthentication",
+                "metadata": { "name": "a", "namespace": "foo" },
+                "spec": { "selector": { "matchLabels": { "app": "a" } }, "portLevelMtls": ports },
+            }],
+        });
+        let policy = Policy::load(configuration.to_string().as_bytes(), &Node::default());
+        let connection = Connection::new(&NoHost);
+        policy.unwrap().mutual_tls.admit(&connection).is_ok()
+    }
+
+    #[test]
+    fn a_port_that_cant_be_told_may_be_any() {
+        assert!(admits(&json!({ "80": { "mode": "PERMISSIVE" } })));
+        let one_is_strict = json!({ "80": { "mode": "PERMISSIVE" }, "81": { "mode": "STRICT" } });
+        assert!(!admits(&one_is_strict));
+    }
+}

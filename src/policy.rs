@@ -357,7 +357,7 @@ impl Compiler {
         }
         let names = older.names();
         if !names.is_empty() {
-            summary.push_str(&format!("; {} authenticate", names.join(", ")));
+            summary.push_str(&format!("; authentication by {}", names.join(", ")));
         }
         if !self.elsewhere.is_empty() {
             let (named, rest) = self.elsewhere.split_at(self.elsewhere.len().min(MAX_NAMED));

@@ -16,7 +16,7 @@ use crate::jwt::Verified;
 use crate::outcome::{Reason, Refusal};
 use crate::request::Request;
 
-/// The policies that apply here: of each request one decides.
+/// The policies that can decide here: of each request one does.
 #[derive(Debug, Default)]
 pub(crate) struct Policies(Vec<Placed>);
 
@@ -97,6 +97,10 @@ enum OriginResult {
 impl Policies {
     pub(crate) fn new(mut oldest_first: Vec<Placed>) -> Self {
         oldest_first.sort_by_key(|placed| placed.reach.step());
+        let is_for_all = |placed: &Placed| !matches!(placed.reach, Reach::Ports(_));
+        if let Some(last) = oldest_first.iter().position(is_for_all) {
+            oldest_first.truncate(last + 1);
+        }
         Self(oldest_first)
     }
 
@@ -296,6 +300,53 @@ impl Origin {
                 self.triggers.iter().any(|trigger| trigger.asks_on(path))
             }
             _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::connection::NoHost;
+    use crate::jwks::KeyStore;
+    use crate::outcome::{Outcome, Reason};
+    use crate::policy::{Node, Policy};
+    use crate::request::Request;
+    use crate::{Known, evaluate};
+
+    #[test]
+    fn a_port_that_cant_be_told_is_no_way_around_a_policy() {
+        let policy = |ports| {
+            json!({
+                "apiVersion": "authentication.istio.io/v1alpha1",
+                "kind": "Policy",
+                "metadata": { "name": "p" },
+                "spec": { "targets": [{ "name": "a", "ports": ports }] },
+            })
+        };
+        for (ports, passes) in [(json!([{ "number": 80 }]), false), (json!([]), true)] {
+            let configuration = json!({
+                "workload": { "namespace": "foo", "serviceName": "a", "ports": [{ "number": 80 }] },
+                "resources": [policy(ports)],
+            });
+            let policy = Policy::load(configuration.to_string().as_bytes(), &Node::default());
+            let policy = policy.unwrap();
+            let known = Known {
+                keys: &KeyStore::new(&policy, 0),
+                waited: &[],
+                checked: &[],
+                host: &NoHost,
+                now: 0,
+            };
+            match evaluate(&policy, known, &Request::default()) {
+                Outcome::Forward(..) => assert!(passes),
+                Outcome::Refuse(refusal, _) => {
+                    assert!(!passes);
+                    assert_eq!(refusal.reason, Reason::ProxyUnreadable);
+                }
+                other => panic!("{other:?}"),
+            }
         }
     }
 }

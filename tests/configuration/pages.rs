@@ -164,8 +164,8 @@ fn loads(policy: &Value) -> Result<(), String> {
     });
     let loaded = Policy::load(configuration.to_string().as_bytes(), &Node::default());
     let loaded = loaded.map_err(|mistakes| mistakes.to_string())?;
-    let name = format!("policy[{}] authenticate", text(&policy["metadata"]["name"]));
-    match loaded.summary().contains(&name) && loaded.warnings().is_empty() {
+    let name = format!("policy[{}]", text(&policy["metadata"]["name"]));
+    match loaded.summary().ends_with(&name) && loaded.warnings().is_empty() {
         true => Ok(()),
         false => Err(format!("{} {:?}", loaded.summary(), loaded.warnings())),
     }
