@@ -1,4 +1,5 @@
-"""CPU per request of Envoy with nothing, with its own jwt_authn + rbac as Istio sets them up, and with Portcullis.
+"""CPU per request of Envoy with nothing, with its own jwt_authn + rbac as Istio sets them up, and with Portcullis; and
+what many policies cost either.
 
 One Envoy with a single worker on one core, one listener per variant, wrk on another core, the variants in turn in every
 round. CPU is what the kernel counted for Envoy's process; the numbers are of this machine, their ratios are what lasts.
@@ -22,6 +23,8 @@ from harness import Envoy, Failed, exit_on_signals, request, running_envoy  # no
 from idp import Keys  # noqa: E402
 
 ISSUER, SUBJECT = "https://idp.example.com", "alice"
+# How many policies, each with a path of its own, are compared with one.
+MANY = 5000
 TYPES = "type.googleapis.com/envoy.extensions.filters"
 
 
@@ -55,20 +58,42 @@ def native(jwks: str) -> list[dict]:
                 "bypass_cors_preflight": True,
             },
         },
-        {
-            "name": "envoy.filters.http.rbac",
-            "typed_config": {"@type": f"{TYPES}.http.rbac.v3.RBAC", "rules": {"action": "ALLOW", "policies": policies}},
-        },
+        rbac(policies),
     ]
+
+
+def rbac(policies: dict) -> dict:
+    return {
+        "name": "envoy.filters.http.rbac",
+        "typed_config": {"@type": f"{TYPES}.http.rbac.v3.RBAC", "rules": {"action": "ALLOW", "policies": policies}},
+    }
+
+
+def native_policies(count: int) -> list[dict]:
+    """The filter that Istio makes of what `portcullis_policies` says."""
+    def policy(number: int) -> dict:
+        return {"permissions": [{"url_path": {"path": {"exact": f"/p/{number}"}}}], "principals": [{"any": True}]}
+
+    return [rbac({f"ns[foo]-policy[p{number}]-rule[0]": policy(number) for number in range(count)})]
 
 
 def portcullis(jwks: str) -> list[dict]:
     rules = [{"from": [{"source": {"requestPrincipals": [f"{ISSUER}/{SUBJECT}"]}}]}, {"to": [{"operation": {"paths": ["/healthz"]}}]}]
-    policy = {
+    return plugin({
         "jwtRules": [{"issuer": ISSUER, "jwks": jwks}],
         "authorizationPolicies": [{"name": "bench", "action": "ALLOW", "rules": rules}],
-        "workload": {"name": "bench", "namespace": "foo", "labels": {}},
-    }
+    })
+
+
+def portcullis_policies(count: int) -> list[dict]:
+    def policy(number: int) -> dict:
+        return {"name": f"p{number}", "rules": [{"to": [{"operation": {"paths": [f"/p/{number}"]}}]}]}
+
+    return plugin({"authorizationPolicies": [policy(number) for number in range(count)]})
+
+
+def plugin(configuration: dict) -> list[dict]:
+    policy = {**configuration, "workload": {"name": "bench", "namespace": "foo", "labels": {}}}
     config = {
         "name": "portcullis",
         "vm_config": {
@@ -137,7 +162,15 @@ def measure(rounds: int, seconds: float) -> list[dict]:
         keys = Keys(folder / "keys.json")
         jwks = json.dumps(keys.public(ISSUER))
         tokens = {alg: keys.mint(ISSUER, subject=SUBJECT, alg=alg) for alg in ("RS256", "ES256", "EdDSA")}
-        filters = {"none": [], "native": native(jwks), "portcullis": portcullis(jwks)}
+        filters = {
+            "none": [],
+            "native": native(jwks),
+            "portcullis": portcullis(jwks),
+            "native, one policy": native_policies(1),
+            "portcullis, one policy": portcullis_policies(1),
+            "native, many policies": native_policies(MANY),
+            "portcullis, many policies": portcullis_policies(MANY),
+        }
         bootstrap = {
             "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
             "static_resources": {"listeners": [listener(name, chain) for name, chain in filters.items()]},
@@ -146,11 +179,15 @@ def measure(rounds: int, seconds: float) -> list[dict]:
         for token in tokens.values():
             check(envoy, ["native", "portcullis"], token)
 
-        requests = {alg: ("/", token) for alg, token in tokens.items()} | {"no token, open path": ("/healthz", None)}
-        results = {(what, name): [] for what in requests for name in filters}
+        tiers = ("none", "native", "portcullis")
+        requests = {alg: ("/", token, tiers) for alg, token in tokens.items()}
+        requests["no token, open path"] = ("/healthz", None, tiers)
+        for what, path in (("one policy", "/p/0"), ("many policies", f"/p/{MANY - 1}")):
+            requests[what] = (path, None, ("none", f"native, {what}", f"portcullis, {what}"))
+        results = {(what, name): [] for what, (_, _, names) in requests.items() for name in names}
         for number in range(rounds):
-            for what, (path, token) in requests.items():
-                for name in filters:
+            for what, (path, token, names) in requests.items():
+                for name in names:
                     if number == 0:
                         load(load_core, envoy.ports[name], path, token, 1)  # compiled and cached before it counts
                     before = cpu_seconds(envoy.pid)
@@ -161,10 +198,14 @@ def measure(rounds: int, seconds: float) -> list[dict]:
 
 def show(results: list[dict]) -> None:
     print(f"{'request':<22}{'no filter':>10}{'native':>10}{'portcullis':>12}   added, portcullis : native")
+    added = {}
     for what in dict.fromkeys(each["request"] for each in results):
         none, native, ours = (statistics.median(each["microseconds"]) for each in results if each["request"] == what)
+        added[what] = (ours - none, native - none)
         ratio = (ours - none) / (native - none)
         print(f"{what:<22}{none:>7.1f} us{native:>7.1f} us{ours:>9.1f} us   {ours - none:+.1f} : {native - none:+.1f} us = {ratio:.2f}")
+    (ours, native), (ours_many, native_many) = added["one policy"], added["many policies"]
+    print(f"\n{MANY} policies : one policy, added: portcullis {ours_many / ours:.2f}, native {native_many / native:.1f}")
 
 
 def main() -> int:
