@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,8 +24,11 @@ from harness import Envoy, Failed, exit_on_signals, request, running_envoy  # no
 from idp import Keys  # noqa: E402
 
 ISSUER, SUBJECT = "https://idp.example.com", "alice"
-# How many policies, each with a path of its own, are compared with one.
+# How many policies, each with a path of its own, are compared with one; and how many are loaded.
 MANY = 5000
+LOADED = 10_000
+# Of a plugin with one worker: Envoy configures it on its main thread and on that one, and once to try it.
+CONFIGURED, KEPT = 3, 2
 TYPES = "type.googleapis.com/envoy.extensions.filters"
 
 
@@ -196,6 +200,31 @@ def measure(rounds: int, seconds: float) -> list[dict]:
     return [{"request": what, "filters": name, "microseconds": values} for (what, name), values in results.items()]
 
 
+def measure_load(filters: dict[str, list[dict]]) -> dict[str, tuple[float, float]]:
+    """By name: seconds until Envoy is ready, and its memory in MiB."""
+    costs = {}
+    for name, chain in filters.items():
+        bootstrap = {
+            "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+            "static_resources": {"listeners": [listener(name, chain)]},
+        }
+        with tempfile.TemporaryDirectory(prefix="portcullis-") as folder:
+            start = time.monotonic()
+            with running_envoy(bootstrap, Path(folder)) as envoy:
+                seconds = time.monotonic() - start
+                status = Path(f"/proc/{envoy.pid}/status").read_text()
+                costs[name] = (seconds, int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024)
+    return costs
+
+
+def show_load(costs: dict[str, tuple[float, float]]) -> None:
+    for name in ("native", "portcullis"):
+        (few_seconds, few), (seconds, mebibytes) = costs[f"{name}, one"], costs[f"{name}, all"]
+        took, more = seconds - few_seconds, mebibytes - few
+        each = f" ({took / CONFIGURED:.2f} s and {more / KEPT:.0f} MiB for each of its VMs)" if name == "portcullis" else ""
+        print(f"{LOADED} policies instead of one, {name}: ready {took:.2f} s later, with {more:.0f} MiB more{each}")
+
+
 def show(results: list[dict]) -> None:
     print(f"{'request':<22}{'no filter':>10}{'native':>10}{'portcullis':>12}   added, portcullis : native")
     added = {}
@@ -218,6 +247,12 @@ def main() -> int:
     results = measure(arguments.rounds, arguments.seconds)
     print(f"CPU per request, the median of {arguments.rounds} rounds of {arguments.seconds} s:\n")
     show(results)
+    show_load(measure_load({
+        "native, one": native_policies(1),
+        "native, all": native_policies(LOADED),
+        "portcullis, one": portcullis_policies(1),
+        "portcullis, all": portcullis_policies(LOADED),
+    }))
 
     now = datetime.datetime.now()
     path = ROOT / "bench/results" / f"{now:%Y-%m-%d-%H%M%S}.json"
