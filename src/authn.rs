@@ -7,13 +7,14 @@ mod output;
 mod presented;
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use self::location::{Locations, Removal};
 pub(crate) use self::output::Output;
-use self::presented::{Miss, Presented};
+use self::presented::{Miss, Presented, Search};
 use crate::config::text::text;
 use crate::config::{Defaults, JwtRule, Tokens};
 use crate::connection::Connection;
@@ -45,9 +46,11 @@ pub(crate) struct Authentication {
 /// One compiled `JWTRule`.
 #[derive(Debug)]
 pub(crate) struct Rule {
+    /// Tells it from the other rules of the policy.
+    number: usize,
     expected: Expected,
     keys: Keys,
-    locations: Locations,
+    locations: Rc<Locations>,
     outputs: Vec<Output>,
     forward: bool,
     space_delimited: Vec<String>,
@@ -56,7 +59,7 @@ pub(crate) struct Rule {
 /// Where the keys of a rule come from.
 #[derive(Debug)]
 pub(crate) enum Keys {
-    Inline(KeySet),
+    Inline(Rc<KeySet>),
     /// An issuer without `jwks` and `jwksUri`.
     Nowhere,
     Remote(KeySetId),
@@ -108,7 +111,12 @@ impl Rule {
         self.outputs.iter().any(|output| output.header() == header)
     }
 
-    pub(crate) fn new(rule: JwtRule, keys: Keys, defaults: Option<&Defaults>) -> Self {
+    pub(crate) fn new(
+        number: usize,
+        rule: JwtRule,
+        keys: Keys,
+        defaults: Option<&Defaults>,
+    ) -> Self {
         let seconds = |duration: Option<Duration>| duration.map(|duration| duration.as_secs());
         let mut space_delimited: Vec<String> = SPACE_DELIMITED
             .iter()
@@ -120,6 +128,7 @@ impl Rule {
                 .map(|claim| claim.0.clone()),
         );
         Self {
+            number,
             expected: Expected {
                 issuer: rule.issuer().map(str::to_owned),
                 audiences: rule.audiences.iter().map(|text| text.0.clone()).collect(),
@@ -138,18 +147,25 @@ impl Rule {
             outputs: Output::of(&rule),
             forward: rule.forward_original_token,
             space_delimited,
-            locations: Locations::new(rule.from_headers, rule.from_params, rule.from_cookies),
+            locations: Rc::new(Locations::new(
+                rule.from_headers,
+                rule.from_params,
+                rule.from_cookies,
+            )),
         }
     }
 
-    fn verify(&self, text: &[u8], known: Known<'_>) -> Result<Verified, Miss> {
-        let token = Token::parse(text).map_err(Miss::Refused)?;
+    fn verify(&self, token: &Token<'_>, known: Known<'_>) -> Result<Verified, Miss> {
         let Known {
-            keys, waited, now, ..
+            keys,
+            waited,
+            now,
+            verifier,
+            ..
         } = known;
         token.validate(&self.expected, now).map_err(Miss::Refused)?;
         let id = match &self.keys {
-            Keys::Inline(keys) => return token.verify(keys).map_err(Miss::Refused),
+            Keys::Inline(keys) => return token.verify(keys, verifier).map_err(Miss::Refused),
             Keys::Nowhere => return Err(Miss::Refused(Reason::KeysUnavailable)),
             Keys::Remote(id) => *id,
         };
@@ -157,13 +173,17 @@ impl Rule {
         match keys.get(id, now) {
             Lookup::Pending if may_wait => Err(Miss::Pending(id)),
             Lookup::Pending | Lookup::Unavailable => Err(Miss::Refused(Reason::KeysUnavailable)),
-            Lookup::Ready(fetched) => token.verify(fetched).map_err(|reason| match reason {
-                // The issuer may have added a key since.
-                Reason::KeyNotFound if may_wait && keys.may_bring_another(id, now) => {
-                    Miss::Stale(id)
-                }
-                reason => Miss::Refused(reason),
-            }),
+            Lookup::Ready(fetched) => {
+                token
+                    .verify(fetched, verifier)
+                    .map_err(|reason| match reason {
+                        // The issuer may have added a key since.
+                        Reason::KeyNotFound if may_wait && keys.may_bring_another(id, now) => {
+                            Miss::Stale(id)
+                        }
+                        reason => Miss::Refused(reason),
+                    })
+            }
         }
     }
 }
@@ -211,9 +231,10 @@ impl Authentication {
         request: &'r Request,
         known: Known<'_>,
     ) -> Result<Authenticated<'_, 'r>, Halt> {
+        let search = Search::of(request, known.verifier);
         let rules = self.rules.iter();
         let mut presented: Vec<Presented<'_, 'r>> = rules
-            .filter_map(|rule| Presented::find(rule, request))
+            .filter_map(|rule| Presented::find(rule, &search))
             .collect();
         let mut removal = Removal::new(request);
         if presented.is_empty() || request.is_cors_preflight() {
@@ -261,12 +282,18 @@ impl Authentication {
         let stripped = self.written.iter().filter(|name| sent(name));
         changes.extend(stripped.map(|name| Change::Remove(name.clone())));
         if let Some(taken) = taken {
-            let outputs = taken.rule.outputs.iter();
-            changes.extend(outputs.filter_map(|output| output.change(&taken.token)));
-            let metadata = self.metadata.as_ref();
-            changes.extend(metadata.map(|header| metadata::change(header, taken)));
+            let outputs = || self.outputs(taken);
+            changes.extend(taken.token.outputs(taken.rule.number, outputs));
         }
         Changes(changes)
+    }
+
+    fn outputs(&self, taken: &Taken<'_>) -> Vec<Change> {
+        let outputs = taken.rule.outputs.iter();
+        let written = outputs.filter_map(|output| output.change(&taken.token));
+        let metadata = self.metadata.as_ref();
+        let metadata = metadata.map(|header| metadata::change(header, taken));
+        written.chain(metadata).collect()
     }
 }
 

@@ -10,6 +10,7 @@ mod port;
 pub(crate) mod provider;
 pub(crate) mod reader;
 pub(crate) mod text;
+mod verification;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use self::port::PortNumber;
 use self::provider::ExtensionProvider;
 use self::reader::{Input, Read, record};
 use self::text::{HeaderValue, OutputHeader, Text};
+pub(crate) use self::verification::{TokenCache, Verification};
 use crate::filter_state::Entry;
 use crate::istio::Resource;
 use crate::jwks::{ClusterMap, Fetching};
@@ -55,6 +57,11 @@ record! {
         jwks: Option<Jwks>,
         /// What Istio's rules can't say, for all of them.
         defaults: Option<Defaults>,
+        /// Who verifies signatures: `auto` (default), the host for algorithms of which it proves at
+        /// load that it can; `host`, which refuses to load with a host that can't; `wasm`, this module.
+        verification: Option<Verification>,
+        /// How many verified tokens each worker remembers.
+        token_cache: Option<TokenCache>,
         /// Claims for the filters and routes behind us.
         dynamic_metadata: Option<DynamicMetadata>,
         /// What is written to filter state: `decision`, `reason`, `policy`, `principal`, `dryRun`.

@@ -6,6 +6,7 @@ use crate::check::{Checked, Held};
 use crate::connection::{Connection, Host};
 use crate::explain::{Stage, Unseen, Witness};
 use crate::jwks::{KeySetId, KeyStore};
+use crate::jwt::Verifier;
 use crate::outcome::{DryRun, Note, Outcome, Refusal, Told};
 use crate::policy::Policy;
 use crate::request::Request;
@@ -19,6 +20,8 @@ pub struct Known<'a> {
     pub waited: &'a [KeySetId],
     /// What came of the checks that were asked for.
     pub checked: &'a [Checked],
+    /// Who verifies tokens, or has already.
+    pub verifier: &'a Verifier,
     /// Who knows the rest of the request.
     pub host: &'a dyn Host,
     /// Seconds since the Unix epoch.

@@ -1,6 +1,7 @@
 //! Key sets (RFC 7517, or keys in PEM): what is in them, where they come from, and when they are fetched.
 
 mod answer;
+mod host;
 mod key;
 mod record;
 mod source;
@@ -15,6 +16,8 @@ use serde_json::Value;
 
 pub(crate) use self::answer::MAX_BODY;
 pub use self::answer::{Answer, FetchError};
+pub(crate) use self::host::HostVerifier;
+pub use self::host::VerifySignature;
 use self::key::Unusable;
 pub(crate) use self::key::{Algorithm, Key};
 pub use self::source::Fetch;

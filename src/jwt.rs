@@ -6,15 +6,22 @@
 mod claims;
 #[cfg(test)]
 mod vectors;
+mod verifier;
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::rc::{Rc, Weak};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 pub(crate) use self::claims::ClaimPath;
+use self::verifier::Digest;
+pub use self::verifier::{Counts, Verifier};
 use crate::json;
 use crate::jwks::{Algorithm, KeySet};
-use crate::outcome::Reason;
+use crate::outcome::{Change, Reason};
 
 /// The longest token that is looked at, in bytes. Envoy takes 60 KiB of headers by default.
 const MAX_TOKEN: usize = 64 * 1024;
@@ -22,14 +29,25 @@ const MAX_TOKEN: usize = 64 * 1024;
 /// A token in compact serialisation (RFC 7515 section 3.1) whose parts have the right form.
 #[derive(Debug)]
 pub(crate) struct Token<'a> {
+    text: Cow<'a, [u8]>,
+    content: Rc<Content>,
+    /// The keys that have verified it before.
+    verified_with: Option<Weak<KeySet>>,
+    /// Under which name it is remembered.
+    digest: Option<Digest>,
+}
+
+/// What a token says.
+#[derive(Debug)]
+struct Content {
     header: Header,
     claims: Map<String, Value>,
     not_before: Option<u64>,
     expiration: Option<u64>,
-    /// Header and payload as they were sent: what the signature is over.
-    signed: &'a [u8],
-    payload: &'a [u8],
-    signature: Vec<u8>,
+    /// As it was sent: unpadded base64url.
+    payload: Vec<u8>,
+    /// What is written of it, by which rule.
+    outputs: OnceCell<(usize, Vec<Change>)>,
 }
 
 /// What a token must say to be taken.
@@ -50,25 +68,22 @@ pub(crate) struct Expected {
 }
 
 /// A token whose signature was verified with a key of its issuer.
-#[derive(Debug)]
-pub(crate) struct Verified {
-    claims: Map<String, Value>,
-    payload: Vec<u8>,
-}
+#[derive(Clone, Debug)]
+pub(crate) struct Verified(Rc<Content>);
 
 impl Verified {
     /// The payload as it was sent: unpadded base64url.
     pub(crate) fn payload(&self) -> &[u8] {
-        &self.payload
+        &self.0.payload
     }
 
     pub(crate) fn claims(&self) -> &Map<String, Value> {
-        &self.claims
+        &self.0.claims
     }
 
     /// A claim at the top that is a string.
     pub(crate) fn text(&self, claim: &str) -> Option<&str> {
-        self.claims.get(claim).and_then(Value::as_str)
+        self.0.text(claim)
     }
 
     /// `iss/sub`, Istio's `request.auth.principal`. `None` where either is missing.
@@ -77,7 +92,15 @@ impl Verified {
     }
 
     pub(crate) fn claim(&self, path: &ClaimPath) -> Option<&Value> {
-        path.find(&self.claims)
+        path.find(&self.0.claims)
+    }
+
+    /// What this rule writes of the token, put together at its first use.
+    pub(crate) fn outputs(&self, rule: usize, write: impl Fn() -> Vec<Change>) -> Vec<Change> {
+        match self.0.outputs.get_or_init(|| (rule, write())) {
+            (writer, changes) if *writer == rule => changes.clone(),
+            _ => write(),
+        }
     }
 }
 
@@ -91,7 +114,8 @@ impl<'a> Token<'a> {
     /// # Errors
     ///
     /// The first thing that is wrong, in the order in which Envoy looks.
-    pub(crate) fn parse(text: &'a [u8]) -> Result<Self, Reason> {
+    pub(crate) fn parse(text: impl Into<Cow<'a, [u8]>>) -> Result<Self, Reason> {
+        let text = text.into();
         if text.len() > MAX_TOKEN {
             return Err(Reason::TokenTooLarge);
         }
@@ -104,21 +128,32 @@ impl<'a> Token<'a> {
         if header.is_empty() || payload.is_empty() || signature.is_empty() {
             return Err(Reason::Malformed);
         }
-        let signed = header.len() + 1 + payload.len();
         let header = parse_header(header)?;
         let claims = object(payload, Reason::PayloadEncoding, Reason::PayloadSyntax)?;
         let (not_before, expiration) = check_types(&claims)?;
-        Ok(Self {
+        decode_signature(signature)?;
+        let content = Content {
             header,
             claims,
             not_before,
             expiration,
-            signed: text.get(..signed).unwrap_or_default(),
-            payload,
-            signature: URL_SAFE_NO_PAD
-                .decode(signature)
-                .map_err(|_| Reason::SignatureEncoding)?,
+            payload: payload.to_vec(),
+            outputs: OnceCell::new(),
+        };
+        Ok(Self {
+            text,
+            content: Rc::new(content),
+            verified_with: None,
+            digest: None,
         })
+    }
+
+    /// Header and payload as they were sent, and the signature over them.
+    fn signed(&self) -> Result<(&[u8], Vec<u8>), Reason> {
+        let dot = self.text.iter().rposition(|byte| *byte == b'.');
+        let (signed, signature) = self.text.split_at(dot.ok_or(Reason::Malformed)?);
+        let signature = signature.get(1..).unwrap_or_default();
+        Ok((signed, decode_signature(signature)?))
     }
 
     /// Compares what the token says with what is expected, before any signature is looked at.
@@ -128,6 +163,51 @@ impl<'a> Token<'a> {
     /// A wrong issuer, a wrong type, a time outside of `nbf` and `exp`, a life that is too long, a
     /// wrong audience, in this order.
     pub(crate) fn validate(&self, expected: &Expected, now: u64) -> Result<(), Reason> {
+        self.content.validate(expected, now)
+    }
+
+    /// Verifies the signature, unless these very keys have verified it before. The keys must be
+    /// those of the issuer that was expected.
+    ///
+    /// # Errors
+    ///
+    /// No key of the set fits the token, or none of those that fit made the signature.
+    pub(crate) fn verify(
+        &self,
+        keys: &Rc<KeySet>,
+        verifier: &Verifier,
+    ) -> Result<Verified, Reason> {
+        // The reference keeps the place of the keys, so that no others can come to lie there.
+        let same = |with: &Weak<KeySet>| Weak::as_ptr(with) == Rc::as_ptr(keys);
+        if self.verified_with.as_ref().is_some_and(same) {
+            return Ok(Verified(Rc::clone(&self.content)));
+        }
+        let header = &self.content.header;
+        let mut candidates = keys
+            .candidates(header.key_id.as_deref(), header.algorithm)
+            .peekable();
+        if candidates.peek().is_none() {
+            return Err(Reason::KeyNotFound);
+        }
+        let (signed, signature) = self.signed()?;
+        if candidates.any(|key| verifier.verifies(key, header.algorithm, signed, &signature)) {
+            let verified = Verified(Rc::clone(&self.content));
+            verifier.remember(self, &verified, keys);
+            Ok(verified)
+        } else {
+            Err(Reason::SignatureInvalid)
+        }
+    }
+}
+
+impl Content {
+    /// About how many bytes of memory it takes.
+    fn size(&self) -> u64 {
+        // Claims take several times what they take as text, and so may what is written of them.
+        1024 + 4 * self.payload.len() as u64
+    }
+
+    fn validate(&self, expected: &Expected, now: u64) -> Result<(), Reason> {
         if let Some(issuer) = &expected.issuer
             && self.text("iss") != Some(issuer)
         {
@@ -166,28 +246,6 @@ impl<'a> Token<'a> {
         Ok(())
     }
 
-    /// Verifies the signature. The keys must be those of the issuer that was expected.
-    ///
-    /// # Errors
-    ///
-    /// No key of the set fits the token, or none of those that fit made the signature.
-    pub(crate) fn verify(self, keys: &KeySet) -> Result<Verified, Reason> {
-        let mut candidates = keys
-            .candidates(self.header.key_id.as_deref(), self.header.algorithm)
-            .peekable();
-        if candidates.peek().is_none() {
-            return Err(Reason::KeyNotFound);
-        }
-        if candidates.any(|key| key.verifies(self.header.algorithm, self.signed, &self.signature)) {
-            Ok(Verified {
-                claims: self.claims,
-                payload: self.payload.to_vec(),
-            })
-        } else {
-            Err(Reason::SignatureInvalid)
-        }
-    }
-
     fn text(&self, claim: &str) -> Option<&str> {
         self.claims.get(claim).and_then(Value::as_str)
     }
@@ -223,6 +281,12 @@ fn object(part: &[u8], encoding: Reason, syntax: Reason) -> Result<Map<String, V
         Ok(Value::Object(members)) => Ok(members),
         _ => Err(syntax),
     }
+}
+
+fn decode_signature(part: &[u8]) -> Result<Vec<u8>, Reason> {
+    URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| Reason::SignatureEncoding)
 }
 
 /// `application/` is left out of a `typ` where it can be (RFC 7515 section 4.1.9).

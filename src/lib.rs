@@ -3,7 +3,7 @@
 //! The core is [`evaluate`], a pure function that knows nothing of Envoy:
 //!
 //! ```
-//! use portcullis::{KeyStore, Known, NoHost, Node, Outcome, Policy, Request, evaluate};
+//! use portcullis::{KeyStore, Known, NoHost, Node, Outcome, Policy, Request, Verifier, evaluate};
 //!
 //! let configuration = br#"{"authorizationPolicies": [{
 //!     "rules": [{"to": [{"operation": {"paths": ["/healthz"]}}]}]
@@ -11,7 +11,15 @@
 //! let policy = Policy::load(configuration, &Node::default())?;
 //! let keys = KeyStore::new(&policy, 0);
 //! let request = |path: &str| Request::new(vec![(":path".into(), path.into())]);
-//! let known = Known { keys: &keys, waited: &[], checked: &[], host: &NoHost, now: 1_700_000_000 };
+//! let verifier = Verifier::new(&policy, None)?; // and no help of the host
+//! let known = Known {
+//!     keys: &keys,
+//!     waited: &[],
+//!     checked: &[],
+//!     verifier: &verifier,
+//!     host: &NoHost,
+//!     now: 1_700_000_000,
+//! };
 //!
 //! assert!(matches!(evaluate(&policy, known, &request("/healthz")), Outcome::Forward(..)));
 //! assert!(matches!(evaluate(&policy, known, &request("/")), Outcome::Refuse(..)));
@@ -49,7 +57,8 @@ pub use self::connection::{Attribute, Host, Metadata, NoHost};
 pub use self::evaluate::{Known, evaluate};
 pub use self::explain::{Explanation, Miss, RuleTrace, Stage, TokenTrace, explain};
 pub use self::filter::start;
-pub use self::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore};
+pub use self::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore, VerifySignature};
+pub use self::jwt::{Counts, Verifier};
 pub use self::outcome::{
     Change, Changes, Denial, DryRun, Fault, Note, Outcome, Property, Reason, Refusal, Told,
 };

@@ -17,7 +17,9 @@ use crate::config::authorization::{Action, Provider};
 use crate::config::provider::ExtensionProvider;
 use crate::config::reader::{Input, Mistake, Mistakes, Read as _, Readable, Report};
 use crate::config::text::text;
-use crate::config::{self, AuthorizationRules, Config, Defaults, Jwks, JwtRule, Workload};
+use crate::config::{
+    self, AuthorizationRules, Config, Defaults, Jwks, JwtRule, TokenCache, Verification, Workload,
+};
 use crate::filter_state::FilterState;
 use crate::istio::{DryRun, Here, Kind, Resource};
 use crate::jwks::{Fetching, KeySetId, KeySetSource, Origin};
@@ -57,6 +59,9 @@ pub struct Policy {
     pub(crate) filter_state: FilterState,
     pub(crate) paths: Paths,
     pub(crate) realm: Option<String>,
+    pub(crate) verification: Verification,
+    /// How many tokens are remembered, and in how many bytes.
+    pub(crate) token_cache: (u32, u32),
     key_sets: Vec<Rc<KeySetSource>>,
     shares_keys: Option<bool>,
     summary: String,
@@ -229,6 +234,8 @@ fn policy_name(namespace: &str, name: &str) -> String {
 struct Compiler {
     here: Here,
     fetching: Rc<Fetching>,
+    /// Rules of older policies among them.
+    rule_count: usize,
     rules: Vec<Rule>,
     policies: Policies,
     mutual_tls: Vec<Scoped>,
@@ -243,6 +250,7 @@ impl Compiler {
         Self {
             here: Here::new(config.workload.as_ref(), node),
             fetching: Rc::new(Jwks::fetching(config.jwks.as_ref())),
+            rule_count: 0,
             rules: Vec::new(),
             policies: Policies::default(),
             mutual_tls: Vec::new(),
@@ -396,6 +404,8 @@ impl Compiler {
                 .errors
                 .and_then(|errors| errors.realm)
                 .map(|realm| realm.0),
+            verification: config.verification.unwrap_or_default(),
+            token_cache: TokenCache::bounds(config.token_cache),
             key_sets: self.key_sets,
             shares_keys: config.jwks.and_then(|jwks| jwks.shared),
             warnings,
@@ -406,7 +416,7 @@ impl Compiler {
         let uri = rule.jwks_uri.take().map(Origin::At);
         let origin = uri.or_else(|| Origin::of_issuer(rule.issuer()?));
         let keys = match (rule.jwks.take(), origin) {
-            (Some(inline), _) => Keys::Inline(inline.0),
+            (Some(inline), _) => Keys::Inline(Rc::new(inline.0)),
             (None, Some(origin)) => Keys::Remote(self.key_set(KeySetSource {
                 origin,
                 timeout: rule.timeout.unwrap_or(DEFAULT_TIMEOUT),
@@ -414,7 +424,8 @@ impl Compiler {
             })),
             (None, None) => Keys::Nowhere,
         };
-        Rule::new(rule, keys, defaults)
+        self.rule_count += 1;
+        Rule::new(self.rule_count, rule, keys, defaults)
     }
 
     /// Rules with the same source share what is fetched.

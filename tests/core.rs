@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis::{
     Answer, Change, Check, CheckAnswer, Checked, Fetch, FetchError, Fetched, KeyStore, Known,
-    NoHost, Node, Outcome, Policy, Property, Reason, RuleTrace, Stage, evaluate, explain, reply,
+    NoHost, Node, Outcome, Policy, Property, Reason, RuleTrace, Stage, Verifier, evaluate, explain,
+    reply,
 };
 use serde_json::Value;
 use support::case::{Case, Oracle, Play, Suite, server_key};
@@ -83,6 +84,7 @@ fn only_keys_that_change_something_are_waited_for() {
             keys: &KeyStore::new(&policy, 0),
             waited: &[],
             checked: &[],
+            verifier: &Verifier::default(),
             host: &NoHost,
             now: play.now,
         };
@@ -126,6 +128,8 @@ fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
     let request = portcullis::Request::new(play.request.pairs());
     let host = play.request.given();
     let mut keys = KeyStore::new(policy, 0);
+    // The explanation comes second, and finds the tokens remembered.
+    let verifier = Verifier::new(policy, None).expect("nothing is asked of a host");
     let mut waited = Vec::new();
     let (mut asked, mut checked) = (Vec::new(), Vec::new());
     // One wait for each of two services, one for the rules before the winner, and one for the
@@ -135,6 +139,7 @@ fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
             keys: &keys,
             waited: &waited,
             checked: &checked,
+            verifier: &verifier,
             host: &host,
             now,
         };

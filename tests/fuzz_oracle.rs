@@ -15,7 +15,7 @@ mod requests;
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
-use portcullis::{KeyStore, Known, Node, Outcome, Policy, evaluate, reply};
+use portcullis::{KeyStore, Known, Node, Outcome, Policy, Verifier, evaluate, reply};
 use serde_json::{Value, json};
 use support::case::Request;
 use support::envoy::{Envoy, Listener, Transport};
@@ -149,6 +149,7 @@ impl Set {
             keys: &KeyStore::new(&self.policy, 0),
             waited: &[],
             checked: &[],
+            verifier: &Verifier::default(),
             host: &request.given(),
             now: support::now(),
         };

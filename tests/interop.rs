@@ -8,7 +8,9 @@ use jwt_simple::algorithms::{
     EdDSAKeyPairLike as _, MLDSAKeyPairLike as _, RSAKeyPairLike as _,
 };
 use jwt_simple::prelude::*;
-use portcullis::{KeyStore, Known, NoHost, Node, Outcome, Policy, Reason, Request, evaluate};
+use portcullis::{
+    KeyStore, Known, NoHost, Node, Outcome, Policy, Reason, Request, Verifier, evaluate,
+};
 use serde_json::{Value, json};
 
 const RSA_BITS: usize = 2048;
@@ -37,6 +39,7 @@ fn outcome(jwk: &str, token: &str, seconds_from_now: i64) -> Outcome {
         keys: &KeyStore::new(&policy, 0),
         waited: &[],
         checked: &[],
+        verifier: &Verifier::default(),
         host: &NoHost,
         now,
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::location::Removal;
-use super::presented::{self, Presented};
+use super::presented::{self, Presented, Search};
 use super::{Authenticated, Halt, Identity, Principal, Rule, Taken};
 use crate::authz::TrustDomains;
 use crate::config::Tokens;
@@ -139,15 +139,16 @@ impl Policy {
         known: Known<'_>,
         demanded: Tokens,
     ) -> Result<Authenticated<'_, 'r>, Halt> {
-        let mut of_peers: Vec<_> = self.peers.iter().map(|peer| peer.find(request)).collect();
+        let search = Search::of(request, known.verifier);
+        let mut of_peers: Vec<_> = self.peers.iter().map(|peer| peer.find(&search)).collect();
         let peer = self.peer(&of_peers, connection, known)?;
         let (asked, others): (Vec<&Origin>, Vec<&Origin>) = self
             .origins
             .iter()
             .partition(|origin| origin.is_asked_for(request));
         let is_open = asked.is_empty() || request.is_cors_preflight();
-        let mut asked = Origin::find(&asked, request);
-        let others = Origin::find(&others, request);
+        let mut asked = Origin::find(&asked, &search);
+        let others = Origin::find(&others, &search);
         let origin = self.origin(&asked, is_open, known)?;
 
         let presented = || of_peers.iter().flatten().chain(&asked).chain(&others);
@@ -276,19 +277,19 @@ enum Certified<'c> {
 }
 
 impl Peer {
-    fn find<'p, 'r>(&'p self, request: &'r Request) -> Option<Presented<'p, 'r>> {
+    fn find<'p, 'r>(&'p self, search: &Search<'r, '_>) -> Option<Presented<'p, 'r>> {
         match self {
             Self::MutualTls { .. } => None,
-            Self::Token(rule) => Presented::find(rule, request),
+            Self::Token(rule) => Presented::find(rule, search),
         }
     }
 }
 
 impl Origin {
-    fn find<'p, 'r>(origins: &[&'p Self], request: &'r Request) -> Vec<Presented<'p, 'r>> {
+    fn find<'p, 'r>(origins: &[&'p Self], search: &Search<'r, '_>) -> Vec<Presented<'p, 'r>> {
         let rules = origins.iter().map(|origin| &origin.rule);
         rules
-            .filter_map(|rule| Presented::find(rule, request))
+            .filter_map(|rule| Presented::find(rule, search))
             .collect()
     }
 
@@ -310,6 +311,7 @@ mod tests {
 
     use crate::connection::NoHost;
     use crate::jwks::KeyStore;
+    use crate::jwt::Verifier;
     use crate::outcome::{Outcome, Reason};
     use crate::policy::{Node, Policy};
     use crate::request::Request;
@@ -336,6 +338,7 @@ mod tests {
                 keys: &KeyStore::new(&policy, 0),
                 waited: &[],
                 checked: &[],
+                verifier: &Verifier::default(),
                 host: &NoHost,
                 now: 0,
             };

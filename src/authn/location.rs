@@ -16,7 +16,7 @@ use crate::request::Request;
 const SCHEME: &[u8] = b"bearer";
 
 /// The places at which a rule looks for tokens.
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Locations {
     headers: Vec<HeaderLocation>,
     /// `Authorization: Bearer`, whose scheme has no case (RFC 9110 section 11.1).
@@ -39,18 +39,8 @@ pub(crate) enum Place {
 /// A token and where it was found.
 #[derive(Debug)]
 pub(crate) struct Token<'r> {
-    text: Cow<'r, [u8]>,
-    place: Place,
-}
-
-impl Token<'_> {
-    pub(crate) fn place(&self) -> Place {
-        self.place
-    }
-
-    pub(crate) fn text(&self) -> &[u8] {
-        &self.text
-    }
+    pub(crate) text: Cow<'r, [u8]>,
+    pub(crate) place: Place,
 }
 
 impl Locations {
@@ -327,7 +317,7 @@ mod tests {
         let found = locations.find(&request);
         found
             .iter()
-            .map(|token| String::from_utf8_lossy(token.text()).into_owned())
+            .map(|token| String::from_utf8_lossy(&token.text).into_owned())
             .collect()
     }
 
@@ -455,7 +445,7 @@ mod tests {
             let mut removal = Removal::new(&request);
             all.find(&request)
                 .iter()
-                .for_each(|token| removal.add(token.place()));
+                .for_each(|token| removal.add(token.place));
             let mut left: Vec<(String, Vec<u8>)> = request
                 .headers()
                 .map(|(n, v)| (n.to_owned(), v.to_vec()))

@@ -1,13 +1,14 @@
 //! The tokens that a request presents: which rule takes them, and which of them go on. Each one is
 //! verified at most once by a rule.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
 
-use super::location::{Place, Token as Found};
+use super::location::{Locations, Place, Token as Found};
 use super::{Halt, Rule};
 use crate::evaluate::Known;
 use crate::jwks::KeySetId;
-use crate::jwt::Verified;
+use crate::jwt::{Token, Verified, Verifier};
 use crate::outcome::Reason;
 use crate::request::Request;
 
@@ -44,33 +45,73 @@ impl Miss {
 #[derive(Debug)]
 pub(super) struct Presented<'p, 'r> {
     pub(super) rule: &'p Rule,
-    tokens: Vec<Candidate<'r>>,
+    tokens: Candidates<'r>,
+    /// What came of each of them.
+    verified: Vec<Outcome>,
 }
 
+type Candidates<'r> = Rc<[Candidate<'r>]>;
+type Outcome = OnceCell<Result<Verified, Miss>>;
+
+/// A token and its place, whatever rule looks at it.
 #[derive(Debug)]
 struct Candidate<'r> {
-    found: Found<'r>,
-    verified: OnceCell<Result<Verified, Miss>>,
+    place: Place,
+    token: Result<Token<'r>, Reason>,
+}
+
+/// The tokens of a request, each of them read once, however many rules look for it.
+#[derive(Debug)]
+pub(super) struct Search<'r, 'v> {
+    request: &'r Request,
+    verifier: &'v Verifier,
+    found: RefCell<Vec<(Rc<Locations>, Candidates<'r>)>>,
+}
+
+impl<'r, 'v> Search<'r, 'v> {
+    pub(super) fn of(request: &'r Request, verifier: &'v Verifier) -> Self {
+        Self {
+            request,
+            verifier,
+            found: RefCell::default(),
+        }
+    }
+
+    fn at(&self, locations: &Rc<Locations>) -> Candidates<'r> {
+        let mut found = self.found.borrow_mut();
+        if let Some((_, tokens)) = found.iter().find(|(known, _)| known == locations) {
+            return Rc::clone(tokens);
+        }
+        let tokens = self.read(locations.find(self.request));
+        found.push((Rc::clone(locations), Rc::clone(&tokens)));
+        tokens
+    }
+
+    fn read(&self, found: Vec<Found<'r>>) -> Candidates<'r> {
+        let are_too_many = found.len() > MAX_TOKENS;
+        let read = |Found { text, place }| Candidate {
+            place,
+            token: match are_too_many {
+                true => Err(Reason::TooManyTokens),
+                false => self.verifier.read(text),
+            },
+        };
+        found.into_iter().map(read).collect()
+    }
 }
 
 impl<'p, 'r> Presented<'p, 'r> {
-    pub(super) fn find(rule: &'p Rule, request: &'r Request) -> Option<Self> {
-        let found = rule.locations.find(request);
-        if found.is_empty() {
-            return None;
-        }
-        let tokens = found.into_iter().map(|found| Candidate {
-            found,
-            verified: OnceCell::new(),
-        });
-        Some(Self {
+    pub(super) fn find(rule: &'p Rule, search: &Search<'r, '_>) -> Option<Self> {
+        let tokens = search.at(&rule.locations);
+        (!tokens.is_empty()).then(|| Self {
             rule,
-            tokens: tokens.collect(),
+            verified: tokens.iter().map(|_| OnceCell::new()).collect(),
+            tokens,
         })
     }
 
     pub(super) fn places(&self) -> impl Iterator<Item = Place> {
-        self.tokens.iter().map(|token| token.found.place())
+        self.tokens.iter().map(|token| token.place)
     }
 
     pub(super) fn is_at(&self, place: Place) -> bool {
@@ -81,8 +122,8 @@ impl<'p, 'r> Presented<'p, 'r> {
     pub(super) fn verify(&self, known: Known<'_>) -> Result<(), Miss> {
         let mut waits = Ok(());
         // Envoy looks at cookies first and at headers last; the order decides which error is told.
-        for token in self.tokens.iter().rev() {
-            match self.verified(token, known) {
+        for token in self.each().rev() {
+            match Self::verified(self.rule, token, known) {
                 Err(miss @ Miss::Refused(_)) => return Err(*miss),
                 Err(miss) => waits = Err(*miss),
                 Ok(_) => {}
@@ -97,34 +138,35 @@ impl<'p, 'r> Presented<'p, 'r> {
         place: Place,
         known: Known<'_>,
     ) -> impl Iterator<Item = Result<(), Miss>> {
-        let here = move |token: &&Candidate<'_>| token.found.place() == place;
-        let verified = move |token| match self.verified(token, known) {
+        let here = self.each().filter(move |(token, _)| token.place == place);
+        here.map(move |token| match Self::verified(self.rule, token, known) {
             Ok(_) => Ok(()),
             Err(miss) => Err(*miss),
-        };
-        self.tokens.iter().filter(here).map(verified)
+        })
     }
 
     /// The same while it is looked at.
     pub(super) fn first(&self) -> Option<&Verified> {
-        self.tokens.first()?.verified.get()?.as_ref().ok()
+        self.verified.first()?.get()?.as_ref().ok()
     }
 
     /// The token at the first location, if it was verified.
     pub(super) fn into_first(self) -> Option<Verified> {
-        self.tokens.into_iter().next()?.verified.into_inner()?.ok()
+        self.verified.into_iter().next()?.into_inner()?.ok()
+    }
+
+    fn each(&self) -> impl DoubleEndedIterator<Item = (&Candidate<'r>, &Outcome)> {
+        self.tokens.iter().zip(&self.verified)
     }
 
     fn verified<'s>(
-        &self,
-        token: &'s Candidate<'_>,
+        rule: &Rule,
+        (candidate, outcome): (&Candidate<'_>, &'s Outcome),
         known: Known<'_>,
     ) -> &'s Result<Verified, Miss> {
-        token.verified.get_or_init(|| {
-            if self.tokens.len() > MAX_TOKENS {
-                return Err(Miss::Refused(Reason::TooManyTokens));
-            }
-            self.rule.verify(token.found.text(), known)
+        outcome.get_or_init(|| {
+            let token = candidate.token.as_ref();
+            rule.verify(token.map_err(|reason| Miss::Refused(*reason))?, known)
         })
     }
 }

@@ -142,7 +142,7 @@ impl Read for InlineKeySet {
 }
 
 /// Where in the header a token may stand.
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 pub(crate) struct HeaderLocation {
     pub(crate) name: HeaderName,
     pub(crate) prefix: String,

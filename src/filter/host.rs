@@ -91,6 +91,14 @@ unsafe extern "C" {
         value: *const u8,
         value_size: usize,
     ) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        argument: *const u8,
+        argument_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_send_local_response(
@@ -312,6 +320,24 @@ pub(crate) fn set_property(name: &str, value: &str) -> Result<(), Status> {
     let (size, value_size) = (name.len(), value.len());
     // SAFETY: the bytes outlive the call.
     check(unsafe { proxy_set_property(name.as_ptr(), size, value.as_ptr(), value_size) })
+}
+
+/// Asks Envoy about a signature. `None` where it has no such function, or doesn't let us call it.
+pub(crate) fn verify_signature(question: &[u8]) -> Option<Vec<u8>> {
+    const NAME: &str = "verify_signature";
+    // SAFETY: the bytes outlive the call, and the pointers are valid during it.
+    let answer = bytes(|data, size| unsafe {
+        let (argument, argument_size) = (question.as_ptr(), question.len());
+        proxy_call_foreign_function(
+            NAME.as_ptr(),
+            NAME.len(),
+            argument,
+            argument_size,
+            data,
+            size,
+        )
+    });
+    answer.ok()
 }
 
 /// Makes the calls that follow be about another stream (or the plugin itself).

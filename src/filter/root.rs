@@ -11,6 +11,7 @@ use super::host;
 use super::stream::Stream;
 use super::worker::Worker;
 use crate::check::{CheckAnswer, CheckId};
+use crate::config::reader::Mistakes;
 use crate::jwks::{Answer, Fetch, FetchError, KeySetId, MAX_BODY};
 use crate::policy::{Node, Policy};
 
@@ -47,6 +48,19 @@ impl Root {
             replaced: Vec::new(),
             calls: BTreeMap::new(),
         }
+    }
+
+    fn load(&self, configuration: &[u8]) -> Result<Worker, Mistakes> {
+        let policy = Policy::load(configuration, &node())?;
+        for warning in policy.warnings() {
+            log::warn!("{warning}");
+        }
+        log::info!(
+            "portcullis {}: {}",
+            env!("CARGO_PKG_VERSION"),
+            policy.summary()
+        );
+        Worker::new(self.id, policy, is_private())
     }
 
     /// Sends the fetches that are wanted now.
@@ -137,17 +151,8 @@ impl RootContext for Root {
                 return false;
             }
         };
-        match Policy::load(&configuration, &node()) {
-            Ok(policy) => {
-                for warning in policy.warnings() {
-                    log::warn!("{warning}");
-                }
-                log::info!(
-                    "portcullis {}: {}",
-                    env!("CARGO_PKG_VERSION"),
-                    policy.summary()
-                );
-                let worker = Worker::new(self.id, policy, is_private());
+        match self.load(&configuration) {
+            Ok(worker) => {
                 // Key sets are fetched at once where one fetch is for all.
                 let _ = host::set_tick_period(if worker.shares_keys() { POLL } else { WATCH });
                 self.worker = Some(Rc::new(worker));

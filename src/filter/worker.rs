@@ -10,8 +10,10 @@ use super::host;
 use super::logger::RateBound;
 use super::shared::Shared;
 use crate::check::{Check, CheckAnswer, CheckId, Checked};
+use crate::config::reader::Mistakes;
 use crate::evaluate::{Known, evaluate};
 use crate::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore};
+use crate::jwt::Verifier;
 use crate::outcome::{Change, Changes, Note, Outcome, Property, Reason, Refusal};
 use crate::policy::Policy;
 use crate::reply::reply;
@@ -27,6 +29,7 @@ pub(crate) struct Worker {
     root: u32,
     policy: Policy,
     keys: RefCell<KeyStore>,
+    verifier: Verifier,
     /// Where the other workers' key sets are; `None` where each fetches for itself.
     shared: Option<Shared>,
     waiting: RefCell<Vec<Waiting>>,
@@ -80,21 +83,27 @@ pub(crate) enum Verdict {
 impl Worker {
     /// Whether only plugins like this one can write to the shared data is what decides about
     /// sharing where the configuration doesn't.
-    pub(crate) fn new(root: u32, policy: Policy, is_private: bool) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// What the host can't do of what the policy wants.
+    pub(crate) fn new(root: u32, policy: Policy, is_private: bool) -> Result<Self, Mistakes> {
+        let verifier = Verifier::new(&policy, Some(host::verify_signature))?;
         let mut keys = KeyStore::new(&policy, getrandom::u64().unwrap_or_default());
         let shares = policy.shares_keys().unwrap_or(is_private);
         if shares {
             keys.prefetch();
         }
-        Self {
+        Ok(Self {
             root,
             keys: RefCell::new(keys),
+            verifier,
             shared: shares.then(|| Shared::new(&policy)),
             policy,
             waiting: RefCell::default(),
             lines: RefCell::default(),
             tick_is_near: Cell::default(),
-        }
+        })
     }
 
     pub(crate) fn shares_keys(&self) -> bool {
@@ -181,6 +190,7 @@ impl Worker {
             keys,
             waited: &met.key_sets,
             checked: &met.checked,
+            verifier: &self.verifier,
             host: &CurrentRequest,
             now,
         };

@@ -114,7 +114,7 @@ fn number(text: &[u8]) -> Option<u64> {
 }
 
 /// The bodies of a fetch, as workers hand them to each other.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Bodies {
     /// What an issuer tells of itself; empty where the address is configured.
     pub(super) metadata: Vec<u8>,

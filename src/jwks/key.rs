@@ -1,6 +1,7 @@
 //! One key and what it may verify.
 
 mod certificate;
+mod exported;
 mod material;
 mod public;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod wycheproof;
 use serde_json::{Map, Value};
 
 pub(super) use self::certificate::{holds_private_key, is_pem, pem_blocks};
+use self::exported::Exported;
 use self::material::Material;
 use self::public::PublicKey;
 
@@ -70,6 +72,8 @@ pub(crate) struct Key {
     id: Option<String>,
     algorithm: Option<Algorithm>,
     material: Material,
+    /// For the host, where the key is of a kind that it may know.
+    exported: Option<Exported>,
 }
 
 impl Key {
@@ -83,9 +87,9 @@ impl Key {
             return Err(Unusable("it is no object"));
         };
         for_signatures(jwk)?;
-        let material = match jwk.get("kty") {
-            Some(kty) if kty == "oct" => Material::secret(public::octets(jwk, "k")?)?,
-            _ => Material::public(&PublicKey::parse(jwk)?)?,
+        let (material, exported) = match jwk.get("kty") {
+            Some(kty) if kty == "oct" => (Material::secret(public::octets(jwk, "k")?)?, None),
+            _ => of_public(&PublicKey::parse(jwk)?)?,
         };
         let algorithm = match jwk.get("alg") {
             None => None,
@@ -106,6 +110,7 @@ impl Key {
             id,
             algorithm,
             material,
+            exported,
         })
     }
 
@@ -115,10 +120,12 @@ impl Key {
     ///
     /// As [`Self::parse`].
     pub(super) fn from_pem(block: &str, id: Option<&str>) -> Result<Self, Unusable> {
+        let (material, exported) = of_public(&certificate::from_pem(block)?)?;
         Ok(Self {
             id: id.filter(|id| !id.is_empty()).map(str::to_owned),
             algorithm: None,
-            material: Material::public(&certificate::from_pem(block)?)?,
+            material,
+            exported,
         })
     }
 
@@ -144,6 +151,24 @@ impl Key {
     pub(crate) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         self.material.verifies(algorithm, message, signature)
     }
+
+    /// The same as a question to the host; `None` where the host can't be asked.
+    pub(super) fn question(
+        &self,
+        algorithm: Algorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Option<Vec<u8>> {
+        let exported = self
+            .exported
+            .as_ref()
+            .filter(|_| self.material.suits(algorithm))?;
+        exported.question(algorithm, message, signature)
+    }
+}
+
+fn of_public(key: &PublicKey) -> Result<(Material, Option<Exported>), Unusable> {
+    Ok((Material::public(key)?, Exported::new(key)))
 }
 
 /// RFC 7517 sections 4.2 and 4.3: what a key is for, where it says so.

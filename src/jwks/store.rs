@@ -41,7 +41,7 @@ pub struct KeyStore {
 struct Slot {
     source: Rc<KeySetSource>,
     record: Record,
-    keys: Option<KeySet>,
+    keys: Option<Rc<KeySet>>,
     /// What the keys were read from.
     bodies: Bodies,
     /// Our own fetch under way: what is asked for.
@@ -61,7 +61,7 @@ enum Step {
 pub(crate) enum Lookup<'a> {
     /// It has to be fetched, or is being fetched.
     Pending,
-    Ready(&'a KeySet),
+    Ready(&'a Rc<KeySet>),
     /// It couldn't be fetched and isn't tried again yet.
     Unavailable,
 }
@@ -193,7 +193,7 @@ impl KeyStore {
         let taken = answer.and_then(|answer| slot.take(step, &answer, now, &mut self.random));
         match taken {
             Ok(Taken::Keys) => Ok(Fetched::Keys(
-                slot.keys.as_ref().map_or(&[], KeySet::warnings),
+                slot.keys.as_ref().map_or(&[], |keys| keys.warnings()),
             )),
             Ok(Taken::Next(fetch)) => Ok(Fetched::Next(fetch)),
             Ok(Taken::Withdrawn) => Ok(Fetched::Withdrawn),
@@ -256,8 +256,7 @@ impl KeyStore {
             let Some((keys, bodies)) = read else {
                 return false;
             };
-            slot.keys = Some(keys);
-            slot.bodies = bodies;
+            slot.keep(keys, bodies);
         }
         if record != slot.record {
             slot.record = record;
@@ -312,9 +311,16 @@ impl Slot {
         }
         let lifetime = answer.lifetime(&self.source.fetching);
         self.record.succeed(now, lifetime, random);
-        self.keys = Some(keys);
-        self.bodies = bodies;
+        self.keep(keys, bodies);
         Ok(Taken::Keys)
+    }
+
+    /// Whoever remembers what the old keys verified may go on where the new ones are the same.
+    fn keep(&mut self, keys: KeySet, bodies: Bodies) {
+        if self.keys.is_none() || self.bodies != bodies {
+            self.keys = Some(Rc::new(keys));
+            self.bodies = bodies;
+        }
     }
 
     /// Reads what another worker fetched.

@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis::{
-    Answer, Host, KeySetId, KeyStore, Known, NoHost, Node, Outcome, Policy, Request, evaluate,
+    Answer, Host, KeySetId, KeyStore, Known, NoHost, Node, Outcome, Policy, Request, Verifier,
+    evaluate,
 };
 use serde_json::{Value, json};
 
@@ -231,6 +232,7 @@ fn passes(policy: &Policy, host: &dyn Host, headers: Vec<(String, Vec<u8>)>) -> 
         keys: &KeyStore::new(policy, 0),
         waited: &[],
         checked: &[],
+        verifier: &Verifier::default(),
         host,
         now: now(),
     };
@@ -302,6 +304,7 @@ fn wanted(policy: &Policy) -> (KeyStore, KeySetId) {
         keys: &keys,
         waited: &[],
         checked: &[],
+        verifier: &Verifier::default(),
         host: &NoHost,
         now: 0,
     };

@@ -45,7 +45,7 @@ fn tokens() {
         let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for provider in providers.as_object().expect("providers").values() {
             for token in locations(provider).find(&request) {
-                let token = String::from_utf8_lossy(token.text()).into_owned();
+                let token = String::from_utf8_lossy(&token.text).into_owned();
                 let issuer = text(&provider["issuer"]).to_owned();
                 found.entry(issuer).or_default().push(token);
             }

@@ -5,9 +5,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use der::asn1::UintRef;
-use der::{Decode as _, Reader as _, SliceReader, TagMode, TagNumber};
-use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
+use der::asn1::{AnyRef, BitStringRef, UintRef};
+use der::{Decode as _, Encode as _, Reader as _, SliceReader, TagMode, TagNumber};
+use spki::{AlgorithmIdentifierRef, ObjectIdentifier, SubjectPublicKeyInfoRef};
 
 use super::Unusable;
 use super::public::{Kind, Number, PublicKey};
@@ -114,6 +114,41 @@ fn from_public_key(der: &[u8]) -> Result<PublicKey, Unusable> {
         _ => return Err(Unusable("its algorithm is not supported")),
     };
     Ok(PublicKey::Encoded(kind, key.to_vec()))
+}
+
+/// The `SubjectPublicKeyInfo` of a key in DER; `None` for kinds that nobody asks for.
+pub(super) fn to_public_key(key: &PublicKey) -> Option<Vec<u8>> {
+    let rsa;
+    let (oid, parameters, octets) = match key {
+        PublicKey::Rsa(modulus, exponent) => {
+            let numbers = [modulus, exponent].map(|number| UintRef::new(number.octets()));
+            let [modulus, exponent] = numbers;
+            rsa = sequence(&[modulus.ok()?, exponent.ok()?])?;
+            (RSA, AnyRef::NULL, rsa.as_slice())
+        }
+        PublicKey::Encoded(kind, point) => {
+            let curve = match kind {
+                Kind::P256 => &P256,
+                Kind::P384 => &P384,
+                Kind::P521 => &P521,
+                _ => return None,
+            };
+            (EC, AnyRef::from(curve), point.as_slice())
+        }
+    };
+    let info = SubjectPublicKeyInfoRef {
+        algorithm: AlgorithmIdentifierRef {
+            oid,
+            parameters: Some(parameters),
+        },
+        subject_public_key: BitStringRef::from_bytes(octets).ok()?,
+    };
+    info.to_der().ok()
+}
+
+/// The two integers of an `Ecdsa-Sig-Value` (RFC 3279 section 2.2.3), or of an `RSAPublicKey`, in DER.
+pub(super) fn sequence(numbers: &[UintRef<'_>; 2]) -> Option<Vec<u8>> {
+    numbers.to_der().ok()
 }
 
 /// The key of an `RSAPublicKey` (RFC 8017 appendix A.1.1) in DER.
