@@ -143,23 +143,6 @@ impl Changes {
         self.0.extend(others.0);
         self
     }
-
-    /// Makes the changes to a list of headers, as a proxy would.
-    pub fn apply(&self, headers: &mut Vec<(String, Vec<u8>)>) {
-        for change in &self.0 {
-            match change {
-                Change::Append(name, value) => headers.push((name.clone(), value.clone())),
-                Change::Respond(..) | Change::Withhold(_) => {}
-                Change::Remove(name) => headers.retain(|(header, _)| header != name),
-                Change::Set(name, value) => {
-                    let place = headers.iter().position(|(header, _)| header == name);
-                    headers.retain(|(header, _)| header != name);
-                    let place = place.unwrap_or(headers.len()).min(headers.len());
-                    headers.insert(place, (name.clone(), value.clone()));
-                }
-            }
-        }
-    }
 }
 
 /// Why a request was refused, and by what.
@@ -317,25 +300,5 @@ mod tests {
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes.len(), Reason::ALL.len());
-    }
-
-    #[test]
-    fn changes_are_made_in_order() {
-        let mut headers: Vec<(String, Vec<u8>)> = [("a", "1"), ("b", "2"), ("a", "3")]
-            .iter()
-            .map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec()))
-            .collect();
-        Changes(vec![
-            Change::Set("a".into(), b"x".to_vec()),
-            Change::Remove("b".into()),
-            Change::Append("b".into(), b"y".to_vec()),
-            Change::Set("c".into(), b"z".to_vec()),
-        ])
-        .apply(&mut headers);
-        let got: Vec<_> = headers
-            .iter()
-            .map(|(n, v)| (n.as_str(), v.as_slice()))
-            .collect();
-        assert_eq!(got, [("a", &b"x"[..]), ("b", b"y"), ("c", b"z")]);
     }
 }

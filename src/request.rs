@@ -1,37 +1,92 @@
 //! A request as the core sees it: plain data.
 
 use std::borrow::Cow;
+use std::ops::Range;
+use std::rc::Rc;
 
-use crate::outcome::Changes;
+use crate::outcome::{Change, Changes};
 
 /// The header of one request, pseudo-headers included.
 ///
 /// Names are lower-case, as Envoy hands them over. Values are bytes: nothing obliges a client to
 /// send UTF-8. A name that was sent on several lines is there several times.
+///
+/// All lines lie in one piece of memory, as the host hands it over, and a changed request shares
+/// that with the one before.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    headers: Vec<(String, Vec<u8>)>,
+    sent: Rc<[u8]>,
+    /// What changes wrote. Its places are counted on from the end of what was sent.
+    written: Vec<u8>,
+    lines: Vec<Line>,
+}
+
+/// Where the name and the value of a line are.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) name: Range<usize>,
+    pub(crate) value: Range<usize>,
 }
 
 impl Request {
     /// A request with these headers, in the order in which they came.
     #[must_use]
     pub fn new(headers: Vec<(String, Vec<u8>)>) -> Self {
-        Self { headers }
+        let mut request = Self::default();
+        for (name, value) in headers {
+            let line = request.line(&name, &value);
+            request.lines.push(line);
+        }
+        request
+    }
+
+    /// A request whose lines are in this piece of memory.
+    pub(crate) fn within(sent: Vec<u8>, lines: Vec<Line>) -> Self {
+        Self {
+            sent: sent.into(),
+            written: Vec::new(),
+            lines,
+        }
     }
 
     /// All lines, pseudo-headers included.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_slice()))
+        self.lines.iter().map(|line| {
+            // A name that isn't ASCII is nobody's; Envoy takes none.
+            let name = str::from_utf8(self.bytes(&line.name)).unwrap_or_default();
+            (name, self.bytes(&line.value))
+        })
+    }
+
+    fn bytes(&self, place: &Range<usize>) -> &[u8] {
+        let bytes = match place.start.checked_sub(self.sent.len()) {
+            None => self.sent.get(place.clone()),
+            Some(start) => self.written.get(start..start + place.len()),
+        };
+        bytes.unwrap_or_default()
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.sent.len() + self.written.len();
+        self.written.extend_from_slice(bytes);
+        start..start + bytes.len()
+    }
+
+    fn line(&mut self, name: &str, value: &[u8]) -> Line {
+        Line {
+            name: self.write(name.as_bytes()),
+            value: self.write(value),
+        }
     }
 
     /// The value of every line with this name, which must be lower-case.
     pub fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.headers()
-            .filter(move |(header, _)| *header == name)
-            .map(|(_, value)| value)
+        let named = self.lines.iter().filter(move |line| self.is(line, name));
+        named.map(|line| self.bytes(&line.value))
+    }
+
+    fn is(&self, line: &Line, name: &str) -> bool {
+        self.bytes(&line.name) == name.as_bytes()
     }
 
     /// The value of the first line with this name.
@@ -59,9 +114,30 @@ impl Request {
         if changes.iter().next().is_none() {
             return Cow::Borrowed(self);
         }
-        let mut headers = self.headers.clone();
-        changes.apply(&mut headers);
-        Cow::Owned(Self { headers })
+        let mut changed = self.clone();
+        for change in changes.iter() {
+            changed.change(change);
+        }
+        Cow::Owned(changed)
+    }
+
+    fn change(&mut self, change: &Change) {
+        let (name, new) = match change {
+            Change::Append(name, value) => {
+                let line = self.line(name, value);
+                return self.lines.push(line);
+            }
+            Change::Respond(..) | Change::Withhold(_) => return,
+            Change::Remove(name) => (name, None),
+            Change::Set(name, value) => (name, Some(self.line(name, value))),
+        };
+        let mut lines = std::mem::take(&mut self.lines);
+        let first = lines.iter().position(|line| self.is(line, name));
+        lines.retain(|line| !self.is(line, name));
+        if let Some(line) = new {
+            lines.insert(first.unwrap_or(lines.len()), line);
+        }
+        self.lines = lines;
     }
 
     /// Whether this is a CORS preflight, by the three signs that Envoy's `bypass_cors_preflight`
@@ -101,6 +177,36 @@ mod tests {
             assert_eq!(request.path(), Some(path.as_bytes()), "{target}");
         }
         assert_eq!(request(&[]).path(), None);
+    }
+
+    #[test]
+    fn changes_are_made_in_order() {
+        let sent = request(&[("a", "1"), ("b", "2"), ("a", "3")]);
+        let changed = sent.changed(&Changes(vec![
+            Change::Set("a".into(), b"x".to_vec()),
+            Change::Remove("b".into()),
+            Change::Append("b".into(), b"y".to_vec()),
+            Change::Set("c".into(), b"z".to_vec()),
+        ]));
+        let got: Vec<_> = changed.headers().collect();
+        assert_eq!(got, [("a", &b"x"[..]), ("b", b"y"), ("c", b"z")]);
+        let again = changed.changed(&Changes(vec![Change::Set("b".into(), b"".to_vec())]));
+        let got: Vec<_> = again.headers().collect();
+        assert_eq!(got, [("a", &b"x"[..]), ("b", b""), ("c", b"z")]);
+        assert_eq!(sent.headers().count(), 3);
+    }
+
+    #[test]
+    fn lines_lie_where_they_were_sent() {
+        let line = |name: Range<usize>, value: Range<usize>| Line { name, value };
+        let sent = Request::within(
+            b"a-1-bb-".to_vec(),
+            vec![line(0..1, 2..3), line(4..6, 7..7)],
+        );
+        let got: Vec<_> = sent.headers().collect();
+        assert_eq!(got, [("a", &b"1"[..]), ("bb", b"")]);
+        let set = Changes(vec![Change::Set("bb".into(), b"2".to_vec())]);
+        assert_eq!(sent.changed(&set).value("bb"), Some(&b"2"[..]));
     }
 
     #[test]

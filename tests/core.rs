@@ -167,8 +167,10 @@ fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
                 }
             }
             Outcome::Forward(changes, its) => {
-                let mut headers = play.request.pairs();
-                changes.apply(&mut headers);
+                let changed = request.changed(&changes);
+                let headers = changed.headers();
+                let headers = headers.map(|(name, value)| (name.to_owned(), value.to_vec()));
+                let headers = headers.collect();
                 let response = changes.iter().filter_map(|change| match change {
                     Change::Respond(name, value) => Some((name.clone(), from_bytes(value))),
                     _ => None,

@@ -446,15 +446,10 @@ mod tests {
             all.find(&request)
                 .iter()
                 .for_each(|token| removal.add(token.place));
-            let mut left: Vec<(String, Vec<u8>)> = request
-                .headers()
-                .map(|(n, v)| (n.to_owned(), v.to_vec()))
-                .collect();
-            crate::outcome::Changes(removal.changes()).apply(&mut left);
-            let left: Vec<_> = left
-                .iter()
-                .filter(|(n, _)| n == name)
-                .map(|(_, v)| String::from_utf8_lossy(v).into_owned())
+            let changed = request.changed(&crate::outcome::Changes(removal.changes()));
+            let left: Vec<_> = changed
+                .values(name)
+                .map(|value| String::from_utf8_lossy(value).into_owned())
                 .collect();
             assert_eq!(left, expected, "{name} {lines:?}");
         }

@@ -9,6 +9,7 @@
     reason = "the host is reached through C functions; each is called in one place"
 )]
 
+use std::ops::Range;
 use std::ptr::{null, null_mut};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use proxy_wasm::hostcalls;
 use crate::check::Check;
 use crate::jwks::{Fetch, FetchError};
 use crate::reply::Reply;
+use crate::request::{Line, Request};
 
 /// The host refused a call: the status of the Proxy-Wasm ABI 0.2.1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -195,22 +197,40 @@ pub(crate) fn call_headers() -> Result<Vec<(String, Vec<u8>)>, Status> {
     headers(CALL_RESPONSE_HEADERS)
 }
 
-/// The header of the request.
-pub(crate) fn request_headers() -> Result<Vec<(String, Vec<u8>)>, Status> {
-    headers(REQUEST_HEADERS)
+/// The request, whose lines are left where the host put them.
+pub(crate) fn request() -> Result<Request, Status> {
+    let map = header_map(REQUEST_HEADERS)?;
+    let lines = lines(&map).ok_or(PARSE_FAILURE)?;
+    Ok(Request::within(map, lines))
 }
 
 fn headers(map: u32) -> Result<Vec<(String, Vec<u8>)>, Status> {
-    // SAFETY: the pointers are valid during the call.
-    let map = bytes(|data, size| unsafe { proxy_get_header_map_pairs(map, data, size) })?;
-    /// The ABI's status for what can't be parsed.
-    const PARSE_FAILURE: Status = Status(4);
-    pairs(&map).ok_or(PARSE_FAILURE)
+    pairs(&header_map(map)?).ok_or(PARSE_FAILURE)
 }
 
-/// Takes apart a serialised map: a count, the sizes of all names and values, and then the names
-/// and values themselves, each with a zero byte behind it.
+/// The ABI's status for what can't be parsed.
+const PARSE_FAILURE: Status = Status(4);
+
+fn header_map(map: u32) -> Result<Vec<u8>, Status> {
+    // SAFETY: the pointers are valid during the call.
+    bytes(|data, size| unsafe { proxy_get_header_map_pairs(map, data, size) })
+}
+
+/// Takes apart a serialised map.
 pub(crate) fn pairs(map: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
+    let lines = lines(map)?.into_iter();
+    lines
+        .map(|line| {
+            // Envoy takes no name that isn't ASCII; if one came, its bytes must not be lost.
+            let name = String::from_utf8_lossy(map.get(line.name)?).into_owned();
+            Some((name, map.get(line.value)?.to_vec()))
+        })
+        .collect()
+}
+
+/// Where the lines of a serialised map are: a count, the sizes of all names and values, and then
+/// the names and values themselves, each with a zero byte behind it.
+fn lines(map: &[u8]) -> Option<Vec<Line>> {
     if map.is_empty() {
         return Some(Vec::new());
     }
@@ -220,19 +240,17 @@ pub(crate) fn pairs(map: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
     };
     let count = number(0)?;
     let mut at = count.checked_mul(8)?.checked_add(4)?;
-    let mut take = |size: usize| -> Option<&[u8]> {
-        let end = at.checked_add(size)?;
-        let piece = map.get(at..end)?;
-        at = end.checked_add(1)?;
-        Some(piece)
+    let mut take = |size: usize| -> Option<Range<usize>> {
+        let piece = at..at.checked_add(size)?;
+        at = piece.end.checked_add(1)?;
+        (piece.end <= map.len()).then_some(piece)
     };
     (0..count)
         .map(|index| {
-            let name = take(number(4 + index * 8)?)?;
-            let value = take(number(8 + index * 8)?)?;
-            // Envoy takes no name that isn't ASCII; if one came, its bytes must not be lost.
-            let name = String::from_utf8_lossy(name).into_owned();
-            Some((name, value.to_vec()))
+            Some(Line {
+                name: take(number(4 + index * 8)?)?,
+                value: take(number(8 + index * 8)?)?,
+            })
         })
         .collect()
 }

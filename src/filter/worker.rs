@@ -182,7 +182,7 @@ impl Worker {
             // it needs its key sets.
             self.keys.borrow_mut().prefetch();
         }
-        let request = Request::new(host::request_headers().ok()?);
+        let request = host::request().ok()?;
         // Envoy hands out an empty header where it has none any more.
         request.value(":method")?;
         let keys = &*self.keys.borrow();

@@ -1,6 +1,6 @@
 //! Who verifies signatures, and which tokens need no verification because they had one.
 //!
-//! A token that was verified is remembered under the SHA-256 of its whole text, together with the
+//! A token that was verified is remembered under the BLAKE3 hash of its whole text, together with the
 //! key set that verified it. It is taken again only where a rule wants that very key set, and what
 //! it says (issuer, audiences, times) is compared anew each time. So a remembered token is good
 //! exactly as long as it would be if it were verified again.
@@ -13,7 +13,6 @@ use std::rc::{Rc, Weak};
 use quick_cache::unsync::Cache;
 use quick_cache::{OptionsBuilder, Weighter};
 use rustc_hash::FxBuildHasher;
-use sha2::{Digest as _, Sha256};
 
 use super::{Content, Token, Verified};
 use crate::config::reader::Mistakes;
@@ -21,7 +20,7 @@ use crate::jwks::{Algorithm, HostVerifier, Key, KeySet, VerifySignature};
 use crate::outcome::Reason;
 use crate::policy::Policy;
 
-/// The SHA-256 of a token.
+/// The BLAKE3 hash of a token.
 pub(super) type Digest = [u8; 32];
 
 /// Verifies tokens for one worker under one policy. The default does all by itself, and remembers
@@ -100,7 +99,7 @@ impl Verifier {
         let Some(remembered) = &self.remembered else {
             return Token::parse(text);
         };
-        let digest = Sha256::digest(&text).into();
+        let digest = blake3::hash(&text).into();
         if let Some((content, keys)) = remembered.borrow().get(&digest) {
             self.count(|counts| counts.hits += 1);
             return Ok(Token {
