@@ -24,6 +24,11 @@ pub fn start() {
     });
 }
 
+/// Twice as fast as the one of wasi-libc.
+#[cfg(target_family = "wasm")]
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+
 #[cfg(target_family = "wasm")]
 mod entry {
     proxy_wasm::main! {{

@@ -4,7 +4,6 @@
 mod vectors;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use percent_encoding::percent_decode;
 
@@ -65,18 +64,17 @@ impl Locations {
     /// here each one is a token.
     pub(crate) fn find<'r>(&self, request: &'r Request) -> Vec<Token<'r>> {
         let mut found = Vec::new();
-        for (line, (name, value)) in request.headers().enumerate() {
+        for (line, (name, value)) in request.lines().enumerate() {
             let place = Place::Line(line);
-            let value = trimmed(value);
-            if self.bearer && name == "authorization" {
-                found.extend(bearer(value).map(|text| Token {
+            if self.bearer && name == b"authorization" {
+                found.extend(bearer(trimmed(value)).map(|text| Token {
                     text: text.into(),
                     place,
                 }));
             }
             for header in &self.headers {
-                if header.name.0 == name
-                    && let Some(rest) = value.strip_prefix(header.prefix.as_bytes())
+                if header.name.0.as_bytes() == name
+                    && let Some(rest) = trimmed(value).strip_prefix(header.prefix.as_bytes())
                 {
                     let text = match header.prefix.is_empty() {
                         true => rest,
@@ -190,8 +188,8 @@ fn split_target(target: &[u8]) -> (&[u8], Option<&[u8]>, &[u8]) {
 
 /// All crumbs as they were sent, with the line and the place in it.
 fn crumbs(request: &Request) -> impl Iterator<Item = (usize, usize, &[u8])> {
-    let lines = request.headers().enumerate();
-    let cookies = lines.filter(|(_, (name, _))| *name == "cookie");
+    let lines = request.lines().enumerate();
+    let cookies = lines.filter(|(_, (name, _))| *name == b"cookie");
     cookies.flat_map(|(line, (_, value))| {
         let crumbs = value.split(|byte| *byte == b';').enumerate();
         crumbs.map(move |(crumb, text)| (line, crumb, text))
@@ -202,19 +200,19 @@ fn crumbs(request: &Request) -> impl Iterator<Item = (usize, usize, &[u8])> {
 #[derive(Debug)]
 pub(crate) struct Removal<'r> {
     request: &'r Request,
-    places: BTreeSet<Place>,
+    places: Vec<Place>,
 }
 
 impl<'r> Removal<'r> {
     pub(crate) fn new(request: &'r Request) -> Self {
         Self {
             request,
-            places: BTreeSet::new(),
+            places: Vec::new(),
         }
     }
 
     pub(crate) fn add(&mut self, place: Place) {
-        self.places.insert(place);
+        self.places.push(place);
     }
 
     /// The changes that leave every other byte of the request as it is.
@@ -228,19 +226,18 @@ impl<'r> Removal<'r> {
         {
             changes.push(Change::Set(":path".to_owned(), self.target(target)));
         }
-        let touched: BTreeSet<&str> = self
-            .request
-            .headers()
-            .enumerate()
-            .filter(|(line, _)| self.touches(*line))
-            .map(|(_, (name, _))| name)
-            .collect();
-        for name in touched {
-            changes.push(Change::Remove(name.to_owned()));
-            let lines = self.request.headers().enumerate();
-            for (line, (_, value)) in lines.filter(|(_, (other, _))| *other == name) {
+        let lines = || self.request.lines().enumerate();
+        let mut done: Vec<&[u8]> = Vec::new();
+        for (_, (touched, _)) in lines().filter(|(line, _)| self.touches(*line)) {
+            if done.contains(&touched) {
+                continue;
+            }
+            done.push(touched);
+            let name = String::from_utf8_lossy(touched);
+            changes.push(Change::Remove(name.to_string()));
+            for (line, (_, value)) in lines().filter(|(_, (other, _))| *other == touched) {
                 if let Some(value) = self.line(line, value) {
-                    changes.push(Change::Append(name.to_owned(), value));
+                    changes.push(Change::Append(name.to_string(), value));
                 }
             }
         }
