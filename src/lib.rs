@@ -30,6 +30,9 @@
 
 mod authn;
 mod authz;
+#[cfg(all(test, not(target_family = "wasm")))]
+#[path = "../tests/support/boring.rs"]
+mod boring;
 mod check;
 mod config;
 mod connection;

@@ -17,6 +17,8 @@ mod fixture;
 mod harm;
 #[path = "plugin/sharing.rs"]
 mod sharing;
+#[path = "plugin/verification.rs"]
+mod verification;
 
 use support::case::{Play, Suite, server_key};
 use support::check::{differences, refusal};

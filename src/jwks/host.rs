@@ -119,3 +119,61 @@ fn known() -> Option<(KeySet, Signatures)> {
     });
     Some((keys, signatures.collect::<Option<_>>()?))
 }
+
+#[cfg(all(test, not(target_family = "wasm")))]
+mod tests {
+    use super::*;
+    use crate::boring::verify_signature;
+
+    fn proven(host: Option<VerifySignature>) -> Vec<Algorithm> {
+        let host = HostVerifier::new(Verification::Auto, host).unwrap();
+        host.proven.map_or(Vec::new(), |(_, algorithms)| algorithms)
+    }
+
+    #[test]
+    fn a_host_proves_what_it_can() {
+        use Algorithm as A;
+        let algorithms = [A::Es256, A::Es384, A::Rs256, A::Rs384, A::Rs512];
+        let mut own = proven(Some(verify_signature));
+        own.sort_by_key(|algorithm| algorithms.iter().position(|own| own == algorithm));
+        assert_eq!(own, algorithms, "P-521 is verified in here");
+    }
+
+    #[test]
+    fn a_host_that_answers_wrongly_is_not_trusted() {
+        let always: VerifySignature = |_| Some(vec![0x08, 0x01]);
+        let never: VerifySignature = |_| Some(b"\x12\x17Failed to verify digest".to_vec());
+        let nonsense: VerifySignature = |_| Some(vec![0x08, 0x02]);
+        let nothing: VerifySignature = |_| None;
+        for host in [always, never, nonsense, nothing] {
+            assert_eq!(proven(Some(host)), []);
+            let mistakes = HostVerifier::new(Verification::Host, Some(host)).unwrap_err();
+            let text = mistakes.to_string();
+            assert!(
+                text.starts_with("verification: the host doesn't verify"),
+                "{text}"
+            );
+        }
+        assert!(HostVerifier::new(Verification::Host, None).is_err());
+        let wasm = HostVerifier::new(Verification::Wasm, Some(verify_signature)).unwrap();
+        assert!(wasm.proven.is_none());
+    }
+
+    #[test]
+    fn what_the_host_cannot_tell_is_found_out_in_here() {
+        fn fails_later(question: &[u8]) -> Option<Vec<u8>> {
+            match question.ends_with(b"portcullis") || question.ends_with(b"Portcullis") {
+                true => verify_signature(question),
+                false => Some(b"\x12\x05Oh no".to_vec()),
+            }
+        }
+        let host = HostVerifier::new(Verification::Auto, Some(fails_later)).unwrap();
+        let (keys, signatures) = known().unwrap();
+        let (algorithm, signature) = &signatures[0];
+        let key = keys.candidates(None, *algorithm).next().unwrap();
+        let ask = |message: &[u8]| host.verifies(key, *algorithm, message, signature);
+        assert_eq!(ask(b"portcullis"), Some(true));
+        assert_eq!(ask(b"Portcullis"), Some(false));
+        assert_eq!(ask(b"another"), None);
+    }
+}

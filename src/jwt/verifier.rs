@@ -146,10 +146,14 @@ impl Verifier {
 }
 
 fn remembered((entries, bytes): (u32, u32)) -> Option<RefCell<Remembered>> {
-    let least = u64::from(bytes.checked_div(entries)?.max(1));
+    let least = u64::from(bytes.checked_div(entries)?);
+    if least == 0 {
+        return None;
+    }
     let options = OptionsBuilder::new()
         .estimated_items_capacity(entries as usize)
         .weight_capacity(least * u64::from(entries))
+        .ghost_allocation(1.0)
         .build()
         .ok()?;
     let (weight, hasher) = (Weight { least }, FxBuildHasher);
@@ -166,5 +170,162 @@ impl fmt::Debug for Verifier {
             .field("host", &self.host)
             .field("counts", &self.counts)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::policy::Node;
+
+    const KEYS: &str =
+        r#"{"keys":[{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]}"#;
+    const OTHERS: &str =
+        r#"{"keys":[{"kty":"oct","k":"BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]}"#;
+
+    fn verifier(cache: &serde_json::Value) -> Verifier {
+        let configuration = json!({ "authorizationPolicies": [], "tokenCache": cache });
+        let policy = Policy::load(configuration.to_string().as_bytes(), &Node::default());
+        Verifier::new(&policy.unwrap(), None).unwrap()
+    }
+
+    fn key_set(text: &str) -> Rc<KeySet> {
+        Rc::new(KeySet::parse(text.as_bytes()).unwrap())
+    }
+
+    /// A token of this subject, signed with [`KEYS`].
+    fn token(subject: usize) -> String {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        use hmac::{Hmac, KeyInit as _, Mac as _};
+        let [header, payload] = [
+            json!({ "alg": "HS256" }),
+            json!({ "sub": subject.to_string() }),
+        ]
+        .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let signed = format!("{header}.{payload}");
+        let mac = Hmac::<sha2::Sha256>::new_from_slice(&[0; 32]).unwrap();
+        let signature = mac.chain_update(&signed).finalize().into_bytes();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    fn verify(verifier: &Verifier, token: &str, keys: &Rc<KeySet>) -> Result<(), Reason> {
+        let token = verifier.read(token.as_bytes().into())?;
+        token.verify(keys, verifier).map(|_| ())
+    }
+
+    #[test]
+    fn a_token_is_verified_once_by_the_same_keys() {
+        let (verifier, keys, token) = (verifier(&json!({})), key_set(KEYS), token(0));
+        for _ in 0..3 {
+            assert_eq!(verify(&verifier, &token, &keys), Ok(()));
+        }
+        assert_eq!(
+            verifier.counts(),
+            Counts {
+                hits: 2,
+                misses: 1,
+                by_host: 0,
+                in_here: 1
+            }
+        );
+    }
+
+    #[test]
+    fn other_keys_verify_anew() {
+        let (verifier, keys, token) = (verifier(&json!({})), key_set(KEYS), token(0));
+        assert_eq!(verify(&verifier, &token, &keys), Ok(()));
+        let others = key_set(OTHERS);
+        assert_eq!(
+            verify(&verifier, &token, &others),
+            Err(Reason::SignatureInvalid)
+        );
+        // The same keys fetched again are others, too, and no reuse of memory makes them the same.
+        drop(keys);
+        for _ in 0..100 {
+            let before = verifier.counts().in_here;
+            assert_eq!(verify(&verifier, &token, &key_set(KEYS)), Ok(()));
+            assert_eq!(verifier.counts().in_here, before + 1);
+        }
+    }
+
+    #[test]
+    fn what_fails_is_not_remembered() {
+        let (verifier, keys) = (verifier(&json!({})), key_set(OTHERS));
+        for subject in 0..100 {
+            assert_eq!(
+                verify(&verifier, &token(subject), &keys),
+                Err(Reason::SignatureInvalid)
+            );
+        }
+        assert_eq!(
+            verify(&verifier, "a.b.c", &keys),
+            Err(Reason::HeaderEncoding)
+        );
+        assert_eq!(verifier.remembered(), 0);
+    }
+
+    #[test]
+    fn a_token_is_the_whole_of_its_text() {
+        let (verifier, keys, token) = (verifier(&json!({})), key_set(KEYS), token(0));
+        assert_eq!(verify(&verifier, &token, &keys), Ok(()));
+        for at in 0..token.len() {
+            let mut forged = token.clone().into_bytes();
+            forged[at] = if forged[at] == b'B' { b'C' } else { b'B' };
+            let forged = String::from_utf8(forged).unwrap();
+            assert!(verify(&verifier, &forged, &keys).is_err(), "{at}");
+        }
+    }
+
+    #[test]
+    fn it_is_bounded_in_entries_and_bytes() {
+        let keys = key_set(KEYS);
+        for (cache, most) in [
+            (json!({ "maxEntries": 100 }), 100),
+            (
+                json!({ "maxEntries": 100_000, "maxBytes": 100_000 }),
+                100_000 / 1024,
+            ),
+            (json!({ "maxEntries": 0 }), 0),
+            (json!({ "maxBytes": 0 }), 0),
+        ] {
+            let verifier = verifier(&cache);
+            for subject in 0..1000 {
+                assert_eq!(verify(&verifier, &token(subject), &keys), Ok(()));
+            }
+            let count = verifier.remembered();
+            assert!(count <= most && count >= most / 2, "{cache}: {count}");
+        }
+    }
+
+    /// Who has an issuer sign without end can't push out the tokens of those who come again: all of
+    /// those that came before the flood stay, and some even of those that come in it.
+    #[test]
+    fn a_flood_leaves_those_who_come_again() {
+        for (calm_rounds, percent) in [(2, 99), (0, 10)] {
+            let (verifier, keys) = (verifier(&json!({ "maxEntries": 200 })), key_set(KEYS));
+            let ours: Vec<String> = (0..100).map(token).collect();
+            let mut flood = 1000..;
+            let (mut hits, mut asked) = (0, 0);
+            for round in 0..30 {
+                for ours in &ours {
+                    let before = verifier.counts().hits;
+                    assert_eq!(verify(&verifier, ours, &keys), Ok(()));
+                    if round >= calm_rounds {
+                        (hits, asked) = (hits + verifier.counts().hits - before, asked + 1);
+                        // Ten of the flood for each of ours.
+                        for subject in flood.by_ref().take(10) {
+                            assert_eq!(verify(&verifier, &token(subject), &keys), Ok(()));
+                        }
+                    }
+                }
+            }
+            assert!(
+                hits * 100 >= asked * percent,
+                "{hits} of {asked} were remembered"
+            );
+        }
     }
 }

@@ -253,6 +253,7 @@ fn a_host_that_shares_nothing_lets_each_worker_fetch() {
                 ("proxy_set_shared_data".to_owned(), status),
             ]
             .into(),
+            ..Setup::default()
         };
         let (vm, accepted) = Vm::boot(fixture.config.to_string().as_bytes(), setup);
         assert!(accepted);
@@ -270,6 +271,7 @@ fn two_that_start_at_the_same_moment_do_not_both_fetch() {
         properties: [("plugin_vm_id".to_owned(), b"own".to_vec())].into(),
         // Another worker writes between our reading and our writing.
         forced: [("proxy_set_shared_data".to_owned(), 8)].into(),
+        ..Setup::default()
     };
     let (vm, _) = Vm::boot(fixture.config.to_string().as_bytes(), setup);
     let stream = fixture.ask(&vm, "good");

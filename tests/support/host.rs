@@ -8,6 +8,9 @@ pub mod maps;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
+use portcullis::VerifySignature;
+
+use super::boring;
 use super::check::Observed;
 use super::from_bytes;
 
@@ -64,6 +67,7 @@ struct Host {
     metrics: Vec<(String, u64)>,
     calls: BTreeMap<&'static str, usize>,
     forced: BTreeMap<String, u32>,
+    verify_signature: Option<VerifySignature>,
     /// What a real host would crash on, or hang.
     violations: Vec<String>,
 }
@@ -155,6 +159,8 @@ pub struct Setup {
     /// Host functions that answer with this status, whatever they are asked.
     pub forced: BTreeMap<String, u32>,
     pub properties: BTreeMap<String, Vec<u8>>,
+    /// The foreign function, where the host has it.
+    pub verify_signature: Option<VerifySignature>,
 }
 
 /// The plugin in its host, as one worker of Envoy has it.
@@ -169,6 +175,7 @@ impl Vm {
     pub fn start(configuration: &[u8], now: u64) -> Result<Self, String> {
         let setup = Setup {
             now,
+            verify_signature: Some(boring::verify_signature),
             ..Setup::default()
         };
         let (vm, accepted) = Self::boot(configuration, setup);
@@ -181,6 +188,7 @@ impl Vm {
         HOST.set(Host {
             nanoseconds: setup.now * 1_000_000_000,
             forced: setup.forced,
+            verify_signature: setup.verify_signature,
             properties: properties
                 .map(|(path, value)| (property_path(&path), value))
                 .collect(),

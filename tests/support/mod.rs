@@ -3,6 +3,8 @@
 #![expect(dead_code, reason = "each tier uses its own part of this")]
 
 pub mod attacks;
+#[cfg(not(target_family = "wasm"))]
+pub mod boring;
 pub mod case;
 pub mod check;
 pub mod choices;

@@ -1,7 +1,7 @@
 //! What a host keeps for the plugin: attributes, shared data, metrics.
 
 use super::imports::{bytes, call, give};
-use super::{CAS_MISMATCH, NOT_FOUND, OK, from_bytes};
+use super::{CAS_MISMATCH, HOST, NOT_FOUND, OK, from_bytes};
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn proxy_get_property(
@@ -84,14 +84,22 @@ unsafe extern "C" fn proxy_set_shared_data(
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn proxy_call_foreign_function(
-    _name: *const u8,
-    _name_size: usize,
-    _arguments: *const u8,
-    _arguments_size: usize,
-    _results: *mut *mut u8,
-    _results_size: *mut usize,
+    name: *const u8,
+    name_size: usize,
+    argument: *const u8,
+    argument_size: usize,
+    data: *mut *mut u8,
+    size: *mut usize,
 ) -> u32 {
-    call("proxy_call_foreign_function", |_| NOT_FOUND)
+    let (name, argument) = unsafe { (bytes(name, name_size), bytes(argument, argument_size)) };
+    let answer = HOST.with_borrow_mut(|host| host.verify_signature);
+    call("proxy_call_foreign_function", |_| {
+        let answer = answer.filter(|_| name == b"verify_signature");
+        match answer.and_then(|answer| answer(argument)) {
+            Some(answer) => unsafe { give(&answer, data, size) },
+            None => NOT_FOUND,
+        }
+    })
 }
 
 #[unsafe(no_mangle)]
