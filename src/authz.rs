@@ -308,7 +308,7 @@ impl Test {
                 key,
                 patterns,
             } => {
-                let value = connection.metadata(filter, key);
+                let value = connection.metadata(filter, key).ok()?;
                 Some(value.is_some_and(|value| patterns.iter().any(|p| p.matches(&value))))
             }
             Self::Path(patterns) => match request.path() {
@@ -316,7 +316,7 @@ impl Test {
                 None => Some(false),
             },
             Self::Peer(patterns) => {
-                let peer = connection.peer();
+                let peer = connection.peer().ok()?;
                 Some(peer.is_some_and(|id| patterns.iter().any(|pattern| pattern.matches(id))))
             }
             Self::RemoteIp(blocks) => within(blocks, connection.remote_ip()),
@@ -325,7 +325,7 @@ impl Test {
                     patterns.iter().any(|pattern| pattern.matches(identity))
                 }))
             }
-            Self::ServerName(patterns) => Some(any(patterns, connection.server_name())),
+            Self::ServerName(patterns) => Some(any(patterns, connection.server_name().ok()?)),
         }
     }
 }

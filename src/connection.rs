@@ -31,11 +31,23 @@ pub enum Attribute {
 /// What the core needs to know of a request that isn't in its header.
 pub trait Host: fmt::Debug {
     /// An attribute as the host writes it; `None` where it has none.
-    fn attribute(&self, attribute: Attribute) -> Option<Vec<u8>>;
+    ///
+    /// # Errors
+    ///
+    /// The host doesn't tell whether it has one.
+    fn attribute(&self, attribute: Attribute) -> Result<Option<Vec<u8>>, Untold>;
 
     /// What another filter wrote to dynamic metadata.
-    fn metadata(&self, filter: &str, key: &str) -> Option<Metadata>;
+    ///
+    /// # Errors
+    ///
+    /// The host doesn't tell what it is.
+    fn metadata(&self, filter: &str, key: &str) -> Result<Option<Metadata>, Untold>;
 }
+
+/// The host refused to answer, or not in a form that can be read: it may be anything.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Untold;
 
 /// A value of dynamic metadata.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,12 +63,12 @@ pub enum Metadata {
 pub struct NoHost;
 
 impl Host for NoHost {
-    fn attribute(&self, _: Attribute) -> Option<Vec<u8>> {
-        None
+    fn attribute(&self, _: Attribute) -> Result<Option<Vec<u8>>, Untold> {
+        Ok(None)
     }
 
-    fn metadata(&self, _: &str, _: &str) -> Option<Metadata> {
-        None
+    fn metadata(&self, _: &str, _: &str) -> Result<Option<Metadata>, Untold> {
+        Ok(None)
     }
 }
 
@@ -65,8 +77,8 @@ pub(crate) struct Connection<'h> {
     host: &'h dyn Host,
     destination: OnceCell<Option<SocketAddr>>,
     direct: OnceCell<Option<IpAddr>>,
-    peer: OnceCell<Option<String>>,
-    server_name: OnceCell<Vec<u8>>,
+    peer: OnceCell<Result<Option<String>, Untold>>,
+    server_name: OnceCell<Result<Vec<u8>, Untold>>,
     source: OnceCell<Option<SocketAddr>>,
 }
 
@@ -83,30 +95,42 @@ impl<'h> Connection<'h> {
     }
 
     /// Whether the peer presented a certificate that, as far as Envoy tells, is valid.
-    pub(crate) fn is_mutual_tls(&self) -> bool {
-        self.is_set(Attribute::Mtls) && !self.is_unset(Attribute::CertificateValid)
+    pub(crate) fn is_mutual_tls(&self) -> Result<bool, Untold> {
+        let flag = |attribute| {
+            let value = self.host.attribute(attribute)?;
+            Ok(value.map(|value| value == [1]))
+        };
+        let is_presented = flag(Attribute::Mtls)?.unwrap_or(false);
+        Ok(is_presented && flag(Attribute::CertificateValid)?.unwrap_or(true))
     }
 
     /// Who the peer is by its certificate: its first URI, else its first DNS name, else its subject, as
     /// Envoy's `authenticated` principal takes them. A certificate that wasn't validated tells
     /// nothing; where Envoy doesn't say whether it was, it is the listener that must see to it.
-    pub(crate) fn peer(&self) -> Option<&str> {
+    pub(crate) fn peer(&self) -> Result<Option<&str>, Untold> {
         let peer = self.peer.get_or_init(|| {
-            if !self.is_mutual_tls() {
-                return None;
+            if !self.is_mutual_tls()? {
+                return Ok(None);
             }
-            let names = [Attribute::UriSan, Attribute::DnsSan, Attribute::Subject];
-            let mut names = names.into_iter().filter_map(|name| self.text(name));
-            names.find(|name| !name.is_empty())
+            for attribute in [Attribute::UriSan, Attribute::DnsSan, Attribute::Subject] {
+                let name = self.host.attribute(attribute)?;
+                if let Some(name) = name.filter(|name| !name.is_empty()) {
+                    return String::from_utf8(name).map(Some).map_err(|_| Untold);
+                }
+            }
+            Ok(None)
         });
-        peer.as_deref()
+        match peer {
+            Ok(peer) => Ok(peer.as_deref()),
+            Err(untold) => Err(*untold),
+        }
     }
 
     /// The address of the TCP peer. What a filter ahead says comes first: with the PROXY protocol, too,
     /// the client's address isn't the peer's.
     pub(crate) fn direct_ip(&self) -> Option<IpAddr> {
         *self.direct.get_or_init(|| {
-            let address: IpAddr = match self.host.attribute(Attribute::DirectAddress) {
+            let address: IpAddr = match self.host.attribute(Attribute::DirectAddress).ok()? {
                 Some(address) => String::from_utf8(address).ok()?.parse().ok()?,
                 None => self.source().filter(|source| source.port() != 0)?.ip(),
             };
@@ -128,14 +152,18 @@ impl<'h> Connection<'h> {
     }
 
     /// Empty where the peer asked for none.
-    pub(crate) fn server_name(&self) -> &[u8] {
-        self.server_name.get_or_init(|| {
-            let name = self.host.attribute(Attribute::ServerName);
-            name.unwrap_or_default()
-        })
+    pub(crate) fn server_name(&self) -> Result<&[u8], Untold> {
+        let name = self.server_name.get_or_init(|| {
+            let name = self.host.attribute(Attribute::ServerName)?;
+            Ok(name.unwrap_or_default())
+        });
+        match name {
+            Ok(name) => Ok(name),
+            Err(untold) => Err(*untold),
+        }
     }
 
-    pub(crate) fn metadata(&self, filter: &str, key: &str) -> Option<Metadata> {
+    pub(crate) fn metadata(&self, filter: &str, key: &str) -> Result<Option<Metadata>, Untold> {
         self.host.metadata(filter, key)
     }
 
@@ -152,23 +180,8 @@ impl<'h> Connection<'h> {
     }
 
     fn address(&self, attribute: Attribute) -> Option<SocketAddr> {
-        self.text(attribute)?.parse().ok()
-    }
-
-    fn text(&self, attribute: Attribute) -> Option<String> {
-        String::from_utf8(self.host.attribute(attribute)?).ok()
-    }
-
-    fn is_set(&self, attribute: Attribute) -> bool {
-        self.host
-            .attribute(attribute)
-            .is_some_and(|value| value == [1])
-    }
-
-    fn is_unset(&self, attribute: Attribute) -> bool {
-        self.host
-            .attribute(attribute)
-            .is_some_and(|value| value != [1])
+        let address = self.host.attribute(attribute).ok()??;
+        str::from_utf8(&address).ok()?.parse().ok()
     }
 }
 
@@ -188,17 +201,21 @@ mod tests {
     #[derive(Debug, Default)]
     struct Told {
         attributes: BTreeMap<Attribute, Vec<u8>>,
+        untold: Option<Attribute>,
         asked: RefCell<Vec<Attribute>>,
     }
 
     impl Host for Told {
-        fn attribute(&self, attribute: Attribute) -> Option<Vec<u8>> {
+        fn attribute(&self, attribute: Attribute) -> Result<Option<Vec<u8>>, Untold> {
             self.asked.borrow_mut().push(attribute);
-            self.attributes.get(&attribute).cloned()
+            match self.untold == Some(attribute) {
+                true => Err(Untold),
+                false => Ok(self.attributes.get(&attribute).cloned()),
+            }
         }
 
-        fn metadata(&self, _: &str, _: &str) -> Option<Metadata> {
-            None
+        fn metadata(&self, _: &str, _: &str) -> Result<Option<Metadata>, Untold> {
+            Ok(None)
         }
     }
 
@@ -232,12 +249,46 @@ mod tests {
                 &[(Mtls, &[1]), (UriSan, b""), (Subject, b"CN=a")],
                 Some("CN=a"),
             ),
-            (&[(Mtls, &[1]), (UriSan, b"\xff")], None),
             (&[(Mtls, &[1])], None),
         ] {
             let host = told(attributes);
-            assert_eq!(Connection::new(&host).peer(), expected, "{attributes:?}");
+            assert_eq!(
+                Connection::new(&host).peer(),
+                Ok(expected),
+                "{attributes:?}"
+            );
         }
+        let host = told(&[(Mtls, &[1]), (UriSan, b"\xff"), (Subject, b"CN=a")]);
+        assert_eq!(Connection::new(&host).peer(), Err(Untold));
+    }
+
+    #[test]
+    fn what_the_host_does_not_tell_is_not_taken_for_nothing() {
+        use Attribute::{CertificateValid, DirectAddress, DnsSan, Mtls, ServerName, UriSan};
+        let known: [(Attribute, &[u8]); 3] = [
+            (Attribute::SourceAddress, b"10.0.0.1:5000"),
+            (Mtls, &[1]),
+            (UriSan, b"spiffe://td/ns/a/sa/b"),
+        ];
+        let host = |untold| Told {
+            untold: Some(untold),
+            ..told(&known)
+        };
+        for (untold, is_mutual_tls, peer) in [
+            (Mtls, Err(Untold), Err(Untold)),
+            (CertificateValid, Err(Untold), Err(Untold)),
+            (UriSan, Ok(true), Err(Untold)),
+            (DnsSan, Ok(true), Ok(Some("spiffe://td/ns/a/sa/b"))),
+        ] {
+            let host = host(untold);
+            let connection = Connection::new(&host);
+            assert_eq!(connection.is_mutual_tls(), is_mutual_tls, "{untold:?}");
+            assert_eq!(connection.peer(), peer, "{untold:?}");
+        }
+        let direct = host(DirectAddress);
+        assert_eq!(Connection::new(&direct).direct_ip(), None);
+        let name = host(ServerName);
+        assert_eq!(Connection::new(&name).server_name(), Err(Untold));
     }
 
     #[test]
@@ -288,7 +339,7 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(connection.destination_port(), Some(80));
             assert_eq!(connection.destination_ip(), "10.0.0.1".parse().ok());
-            assert_eq!(connection.server_name(), b"");
+            assert_eq!(connection.server_name(), Ok(&b""[..]));
         }
         assert_eq!(
             *host.asked.borrow(),

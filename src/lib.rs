@@ -56,7 +56,7 @@ mod vectors;
 
 pub use self::check::{Check, CheckAnswer, CheckId, Checked};
 pub use self::config::reader::{Mistake, Mistakes};
-pub use self::connection::{Attribute, Host, Metadata, NoHost};
+pub use self::connection::{Attribute, Host, Metadata, NoHost, Untold};
 pub use self::evaluate::{Known, evaluate};
 pub use self::explain::{Explanation, Miss, RuleTrace, Stage, TokenTrace, explain};
 pub use self::filter::start;

@@ -65,7 +65,7 @@ impl MutualTls {
     /// Refuses a connection that has to be mutual TLS and isn't.
     pub(crate) fn admit(&self, connection: &Connection<'_>) -> Result<(), Refusal> {
         match self.requirement(connection) {
-            Some(name) if !connection.is_mutual_tls() => Err(Refusal {
+            Some(name) if connection.is_mutual_tls() != Ok(true) => Err(Refusal {
                 policy: Some(name.to_owned()),
                 ..Reason::MtlsRequired.into()
             }),

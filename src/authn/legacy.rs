@@ -10,7 +10,7 @@ use super::{Authenticated, Halt, Identity, Principal, Rule, Taken};
 use crate::authz::TrustDomains;
 use crate::config::Tokens;
 use crate::config::legacy::{Binding, Trigger};
-use crate::connection::Connection;
+use crate::connection::{Connection, Untold};
 use crate::evaluate::Known;
 use crate::jwt::Verified;
 use crate::outcome::{Reason, Refusal};
@@ -199,7 +199,7 @@ impl Policy {
     ) -> Result<PeerIdentity, Halt> {
         for (index, (peer, presented)) in self.peers.iter().zip(presented).enumerate() {
             match (peer, presented) {
-                (Peer::MutualTls { is_strict }, _) => match self.certified(connection) {
+                (Peer::MutualTls { is_strict }, _) => match self.certified(connection)? {
                     Certified::Ours(id) => {
                         return Ok(PeerIdentity {
                             principal: Some(id.to_owned()),
@@ -228,17 +228,16 @@ impl Policy {
     }
 
     /// Who the peer is by its certificate, whose trust domain has to be ours.
-    fn certified<'c>(&self, connection: &'c Connection<'_>) -> Certified<'c> {
-        match connection
-            .peer()
-            .and_then(|id| id.strip_prefix("spiffe://"))
-        {
+    fn certified<'c>(&self, connection: &'c Connection<'_>) -> Result<Certified<'c>, Halt> {
+        let peer = connection.peer();
+        let peer = peer.map_err(|Untold| Halt::Refused(Reason::ProxyUnreadable.into()))?;
+        Ok(match peer.and_then(|id| id.strip_prefix("spiffe://")) {
             None => Certified::Nobody,
             Some(id) => match id.split_once('/') {
                 Some((domain, _)) if self.trust_domains.has(domain) => Certified::Ours(id),
                 _ => Certified::Stranger,
             },
-        }
+        })
     }
 
     /// The first of the origins that are asked for which succeeds.

@@ -1,24 +1,37 @@
 //! What Envoy knows of a request besides its header.
 
-use super::host;
-use crate::connection::{Attribute, Host, Metadata};
+use super::host::{self, Status};
+use crate::connection::{Attribute, Host, Metadata, Untold};
 
 /// The request that host calls are about now.
 #[derive(Debug)]
 pub(crate) struct CurrentRequest;
 
 impl Host for CurrentRequest {
-    fn attribute(&self, attribute: Attribute) -> Option<Vec<u8>> {
-        host::property(path(attribute)).ok()
+    fn attribute(&self, attribute: Attribute) -> Result<Option<Vec<u8>>, Untold> {
+        property(path(attribute))
     }
 
-    fn metadata(&self, filter: &str, key: &str) -> Option<Metadata> {
-        let value = host::property(&["metadata", "filter_metadata", filter, key]).ok()?;
+    fn metadata(&self, filter: &str, key: &str) -> Result<Option<Metadata>, Untold> {
+        let value = property(&["metadata", "filter_metadata", filter, key])?;
         // Envoy writes a list as a map whose names are the items.
-        Some(match host::pairs(&value).filter(|_| !value.is_empty()) {
-            Some(items) => Metadata::List(items.into_iter().map(|(name, _)| name.into()).collect()),
-            None => Metadata::Text(value),
-        })
+        Ok(value.map(
+            |value| match host::pairs(&value).filter(|_| !value.is_empty()) {
+                Some(items) => {
+                    Metadata::List(items.into_iter().map(|(name, _)| name.into()).collect())
+                }
+                None => Metadata::Text(value),
+            },
+        ))
+    }
+}
+
+/// What isn't there is not found; any other status means that Envoy has something it can't hand over.
+fn property(path: &[&str]) -> Result<Option<Vec<u8>>, Untold> {
+    match host::property(path) {
+        Ok(value) => Ok(Some(value)),
+        Err(Status::NOT_FOUND) => Ok(None),
+        Err(_) => Err(Untold),
     }
 }
 

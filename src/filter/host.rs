@@ -25,6 +25,8 @@ use crate::request::{Line, Request};
 pub(crate) struct Status(u32);
 
 impl Status {
+    /// What was asked for isn't there.
+    pub(crate) const NOT_FOUND: Self = Self(1);
     /// What was to be replaced has changed meanwhile.
     pub(crate) const VERSION_MISMATCH: Self = Self(8);
 }

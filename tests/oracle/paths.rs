@@ -71,6 +71,7 @@ fn get(path: &str) -> Request {
         http2: false,
         peer: Peer::default(),
         ahead: Ahead::default(),
+        untold: Vec::new(),
     }
 }
 

@@ -244,6 +244,7 @@ impl Play<'_> {
             http2: false,
             peer: Peer::default(),
             ahead: Ahead::default(),
+            untold: Vec::new(),
         };
         let observed = self.stage.envoy.ask(self.name, &request);
         let observed = observed.unwrap_or_else(|error| panic!("{error}"));

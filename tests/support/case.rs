@@ -72,6 +72,8 @@ pub struct Request {
     pub http2: bool,
     pub peer: Peer,
     pub ahead: Ahead,
+    /// Envoy's names of what the host refuses to tell.
+    pub untold: Vec<String>,
 }
 
 impl Suite {
@@ -317,6 +319,7 @@ impl Request {
                 "protocol",
                 "peer",
                 "ahead",
+                "untold",
             ],
         );
         let (http2, grpc) = match request.get("protocol").map_or("HTTP", text) {
@@ -359,12 +362,14 @@ impl Request {
             http2,
             peer: Peer::parse(request.get("peer")),
             ahead: Ahead::parse(request.get("ahead")),
+            untold: strings(request.get("untold")),
         }
     }
 
     /// What Envoy knows of it besides its header.
     pub fn given(&self) -> Given {
-        Given::new(&self.peer, &self.ahead, self.remote_ip.as_deref())
+        let given = Given::new(&self.peer, &self.ahead, self.remote_ip.as_deref());
+        given.without(&self.untold)
     }
 
     /// What a host hands to a filter: pseudo headers first, names in lower case.

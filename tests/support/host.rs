@@ -20,6 +20,7 @@ pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 const BAD_ARGUMENT: u32 = 2;
+const SERIALIZATION_FAILURE: u32 = 3;
 const CAS_MISMATCH: u32 = 8;
 
 thread_local! {
@@ -75,8 +76,8 @@ struct Host {
 #[derive(Default)]
 struct Stream {
     headers: Pairs,
-    /// What is known of its connection, by path.
-    properties: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// What is known of its connection, by path; `None`: it isn't handed over.
+    properties: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Filter state, without its `wasm.`.
     state: BTreeMap<String, String>,
     reply: Option<Reply>,
@@ -233,7 +234,11 @@ impl Vm {
     }
 
     /// The same, over a connection of which this is known.
-    pub fn request_over(&self, known: Pairs, headers: &[(String, Vec<u8>)]) -> u32 {
+    pub fn request_over(
+        &self,
+        known: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+        headers: &[(String, Vec<u8>)],
+    ) -> u32 {
         let context = next_context();
         let pairs: Pairs = headers
             .iter()

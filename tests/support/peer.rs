@@ -1,9 +1,9 @@
 //! The connection of a request: who is at its other end, and what filters ahead of us say of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use portcullis::{Attribute, Host, Metadata};
+use portcullis::{Attribute, Host, Metadata, Untold};
 use serde_json::{Map, Value, json};
 
 use super::case::{members, strings, text};
@@ -178,6 +178,8 @@ impl Ahead {
 pub struct Given {
     attributes: BTreeMap<Attribute, Vec<u8>>,
     ahead: Ahead,
+    /// The paths of what it refuses to tell.
+    untold: BTreeSet<String>,
 }
 
 impl Given {
@@ -190,26 +192,23 @@ impl Given {
         Self {
             attributes,
             ahead: ahead.clone(),
+            untold: BTreeSet::new(),
         }
     }
 
-    /// All that there is, under Envoy's names.
+    /// The same, but these are refused.
+    pub fn without(self, untold: &[String]) -> Self {
+        let untold = untold.iter().cloned().collect();
+        Self { untold, ..self }
+    }
+
+    /// All that there is, under Envoy's names; `None`: refused.
     #[cfg(not(target_family = "wasm"))]
-    pub fn properties(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub fn properties(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         let attributes = self.attributes.iter();
         let attributes = attributes.map(|(attribute, value)| {
-            let path = match attribute {
-                Attribute::CertificateValid => ["connection", "peer_certificate_valid"],
-                Attribute::DestinationAddress => ["destination", "address"],
-                Attribute::DirectAddress => ["filter_state", "portcullis.direct_remote_address"],
-                Attribute::DnsSan => ["connection", "dns_san_peer_certificate"],
-                Attribute::Mtls => ["connection", "mtls"],
-                Attribute::ServerName => ["connection", "requested_server_name"],
-                Attribute::SourceAddress => ["source", "address"],
-                Attribute::Subject => ["connection", "subject_peer_certificate"],
-                Attribute::UriSan => ["connection", "uri_san_peer_certificate"],
-            };
-            (path.join("\0").into_bytes(), value.clone())
+            let path = path(*attribute).join("\0").into_bytes();
+            (path, Some(value.clone()))
         });
         let filters = self.ahead.metadata.iter();
         let metadata = filters.flat_map(|(filter, values)| {
@@ -221,20 +220,46 @@ impl Given {
                     // A list crosses the border as a map whose names are the items.
                     Metadata::List(items) => serialized(&items),
                 };
-                Some((path.into_bytes(), value))
+                Some((path.into_bytes(), Some(value)))
             })
         });
-        attributes.chain(metadata).collect()
+        let untold = self.untold.iter();
+        let untold = untold.map(|path| (path.replace('/', "\0").into_bytes(), None));
+        attributes.chain(metadata).chain(untold).collect()
+    }
+}
+
+/// Envoy's name.
+fn path(attribute: Attribute) -> [&'static str; 2] {
+    match attribute {
+        Attribute::CertificateValid => ["connection", "peer_certificate_valid"],
+        Attribute::DestinationAddress => ["destination", "address"],
+        Attribute::DirectAddress => ["filter_state", "portcullis.direct_remote_address"],
+        Attribute::DnsSan => ["connection", "dns_san_peer_certificate"],
+        Attribute::Mtls => ["connection", "mtls"],
+        Attribute::ServerName => ["connection", "requested_server_name"],
+        Attribute::SourceAddress => ["source", "address"],
+        Attribute::Subject => ["connection", "subject_peer_certificate"],
+        Attribute::UriSan => ["connection", "uri_san_peer_certificate"],
     }
 }
 
 impl Host for Given {
-    fn attribute(&self, attribute: Attribute) -> Option<Vec<u8>> {
-        self.attributes.get(&attribute).cloned()
+    fn attribute(&self, attribute: Attribute) -> Result<Option<Vec<u8>>, Untold> {
+        match self.untold.contains(&path(attribute).join("/")) {
+            true => Err(Untold),
+            false => Ok(self.attributes.get(&attribute).cloned()),
+        }
     }
 
-    fn metadata(&self, filter: &str, key: &str) -> Option<Metadata> {
-        self.ahead.value(filter, key)
+    fn metadata(&self, filter: &str, key: &str) -> Result<Option<Metadata>, Untold> {
+        match self
+            .untold
+            .contains(&format!("metadata/filter_metadata/{filter}/{key}"))
+        {
+            true => Err(Untold),
+            false => Ok(self.ahead.value(filter, key)),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a host keeps for the plugin: attributes, shared data, metrics.
 
 use super::imports::{bytes, call, give};
-use super::{CAS_MISMATCH, HOST, NOT_FOUND, OK, from_bytes};
+use super::{CAS_MISMATCH, HOST, NOT_FOUND, OK, SERIALIZATION_FAILURE, from_bytes};
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn proxy_get_property(
@@ -13,10 +13,13 @@ unsafe extern "C" fn proxy_get_property(
     let path = unsafe { bytes(path, path_size) };
     call("proxy_get_property", |host| {
         let stream = host.streams.get(&host.effective);
-        let of_stream = stream.and_then(|stream| stream.properties.get(path));
-        match of_stream.or_else(|| host.properties.get(path)) {
-            Some(value) => unsafe { give(value, data, size) },
-            None => NOT_FOUND,
+        match stream.and_then(|stream| stream.properties.get(path)) {
+            Some(Some(value)) => unsafe { give(value, data, size) },
+            Some(None) => SERIALIZATION_FAILURE,
+            None => match host.properties.get(path) {
+                Some(value) => unsafe { give(value, data, size) },
+                None => NOT_FOUND,
+            },
         }
     })
 }
