@@ -1,5 +1,5 @@
-"""Runs envoy/envoy.yaml, claim-routing.yaml and policy-v1alpha1.yaml in real Envoys and asks what Istio's documentation asks of
-such policies.
+"""Runs envoy/envoy.yaml and the other examples beside it in real Envoys and asks what Istio's documentation asks of such
+policies.
 
 Prints a table of request, expected and got, and fails where they differ. With --keep, leaves it running until Ctrl-C.
 """
@@ -115,7 +115,8 @@ class Table:
 def seen(body: str) -> str:
     """What the upstream saw of the headers that tokens come in and that claims leave in."""
     headers = json.loads(body)["headers"]
-    shown = [f"{name}: {headers[name]}" for name in sorted(headers) if name.startswith("x-jwt-") and name != "x-jwt-payload"]
+    ours = ("x-ext-authz-", "x-jwt-")
+    shown = [f"{name}: {headers[name]}" for name in sorted(headers) if name.startswith(ours) and name != "x-jwt-payload"]
     if "authorization" in headers:
         shown.append("authorization: a token")
     return ", ".join(shown) or "none of these headers"
@@ -188,6 +189,24 @@ def older_policies(table: Table, keys: Keys, certificates: Path) -> None:
     ask("Policy with mtls and a token: a certificate, no token", 401, origin, listener="vault", tls=sleep)
 
 
+def external_check(table: Table, service) -> None:
+    """What Istio's task on external authorization asks of HTTP, and what comes of a service that is gone."""
+    denied = "no `x-ext-authz: allow` in the request"
+    allowed = "x-ext-authz-check-result: allowed"
+    spoof = {"x-ext-authz-check-result": "allowed"}
+
+    def ask(what, status, text="", *, path="/headers", headers=None):
+        table.ask(f"CUSTOM policy: {what}", status, text, listener="checked", path=path, headers=headers)
+
+    ask("x-ext-authz: allow", 200, allowed, headers={"x-ext-authz": "allow"})
+    ask("x-ext-authz: deny", 403, denied, headers={"x-ext-authz": "deny"})
+    ask("the service's header, sent by a client", 403, denied, headers=spoof)
+    ask("the same on /ip, which isn't asked about", 200, "none of these headers", path="/ip", headers=spoof)
+    service.close()
+    ask("the service is down", 403, headers={"x-ext-authz": "allow"})
+    ask("the service is down, /ip", 200, path="/ip")
+
+
 def grouped(keys: Keys, *groups: str) -> str:
     return keys.mint("issuer-foo", audience=["httpbin"], claims={"groups": list(groups)})
 
@@ -257,16 +276,21 @@ def main() -> int:
         upstream = stack.enter_context(server([ROOT / "envoy/upstream.py", "127.0.0.1:0"]))
         certificates = folder / "certs"
         certs.make(certificates)
+        # It ends before the others.
+        service = stack.enter_context(contextlib.ExitStack())
+        check = service.enter_context(server([ROOT / "envoy/ext_authz.py", "127.0.0.1:0"]))
+        addresses = {"idp": idp, "upstream": upstream, "ext-authz": check}
         ports = {}
-        for name in ("policy-v1alpha1.yaml", "claim-routing.yaml", "envoy.yaml"):
+        for name in ("policy-v1alpha1.yaml", "claim-routing.yaml", "ext-authz.yaml", "envoy.yaml"):
             own = folder / name
             own.mkdir()
-            config = bootstrap(stack, name, {"idp": idp, "upstream": upstream}, certificates)
+            config = bootstrap(stack, name, addresses, certificates)
             envoy = stack.enter_context(running_envoy(config, own))
             ports |= envoy.ports
 
         table = Table(ports)
         story(table, keys, certificates)
+        external_check(table, service)
         if table.failures:
             raise Failed(f"{table.failures} of {table.rows} were not as expected.")
         print(f"All {table.rows} as expected.")
