@@ -1,20 +1,19 @@
 //! A configuration, compiled: nothing is left to interpret when a request comes.
 
+mod by_action;
 mod older;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::authn::legacy::{self, Placed};
+use self::by_action::{Policies, unprovided};
+use self::older::Older;
 use crate::authn::{Authentication, Keys, Rule};
 use crate::authz::{self, PolicySet, RuleSet, Unknown};
-use crate::check::{Checks, Service};
-use crate::config::authorization::{Action, Provider};
-use crate::config::provider::ExtensionProvider;
+use crate::check::Checks;
 use crate::config::reader::{Input, Mistake, Mistakes, Read as _, Readable, Report};
 use crate::config::text::text;
 use crate::config::{
@@ -131,85 +130,6 @@ fn misplaced(document: &Value, node: &Node) -> Vec<Mistake> {
         .collect()
 }
 
-/// The policies that apply, by what becomes of them.
-#[derive(Default)]
-struct Policies {
-    allow: Vec<authz::Policy>,
-    audit: Vec<authz::Policy>,
-    /// By the service that is asked.
-    custom: BTreeMap<String, Vec<authz::Policy>>,
-    deny: Vec<authz::Policy>,
-    dry_run_allow: Vec<authz::Policy>,
-    dry_run_deny: Vec<authz::Policy>,
-}
-
-impl Policies {
-    fn of(
-        &mut self,
-        action: Action,
-        provider: Option<Provider>,
-        dry_run: bool,
-    ) -> &mut Vec<authz::Policy> {
-        match (action, dry_run) {
-            (Action::Allow, false) => &mut self.allow,
-            (Action::Allow, true) => &mut self.dry_run_allow,
-            (Action::Audit, _) => &mut self.audit,
-            (Action::Custom, _) => {
-                let name = provider.map(|provider| provider.name.0);
-                self.custom.entry(name.unwrap_or_default()).or_default()
-            }
-            (Action::Deny, false) => &mut self.deny,
-            (Action::Deny, true) => &mut self.dry_run_deny,
-        }
-    }
-
-    /// What can't be told counts as in Istio, whose rules for CUSTOM are those of a DENY.
-    fn checks(&mut self, providers: &[ExtensionProvider]) -> Checks {
-        let services = providers.iter().filter_map(|provider| {
-            let policies = self.custom.remove(&provider.name.0)?;
-            let rules = RuleSet::new(policies, Unknown::Matches);
-            Some((Service::new(provider), rules))
-        });
-        Checks::new(services.collect())
-    }
-
-    fn is_empty(&self) -> bool {
-        let lists = [
-            &self.allow,
-            &self.audit,
-            &self.deny,
-            &self.dry_run_allow,
-            &self.dry_run_deny,
-        ];
-        self.custom.is_empty() && lists.iter().all(|list| list.is_empty())
-    }
-}
-
-impl fmt::Display for Policies {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let custom = self.custom.values().map(Vec::len).sum();
-        let dry_run = self.dry_run_allow.len() + self.dry_run_deny.len();
-        for (count, what) in [
-            (custom, "CUSTOM"),
-            (self.audit.len(), "AUDIT"),
-            (dry_run, "dry-run"),
-        ] {
-            if count > 0 {
-                write!(formatter, "{count} {what}, ")?;
-            }
-        }
-        let (deny, allow) = (self.deny.len(), self.allow.len());
-        write!(formatter, "{deny} DENY and {allow} ALLOW")
-    }
-}
-
-/// What is wrong with a policy whose service isn't known.
-fn unprovided(provider: Option<&Provider>, providers: &[ExtensionProvider]) -> Option<String> {
-    let name = &provider?.name.0;
-    let is_known = providers.iter().any(|known| known.name.0 == *name);
-    (!is_known).then(|| format!("there is no `{name}` in `extensionProviders`: write it there"))
-}
-
 fn placed(
     here: &Here,
     namespace: &str,
@@ -239,7 +159,6 @@ struct Compiler {
     rules: Vec<Rule>,
     policies: Policies,
     mutual_tls: Vec<Scoped>,
-    older: Vec<Placed>,
     key_sets: Vec<Rc<KeySetSource>>,
     /// Resources that are for other workloads.
     elsewhere: Vec<String>,
@@ -254,7 +173,6 @@ impl Compiler {
             rules: Vec::new(),
             policies: Policies::default(),
             mutual_tls: Vec::new(),
-            older: Vec::new(),
             key_sets: Vec::new(),
             elsewhere: Vec::new(),
         }
@@ -296,8 +214,9 @@ impl Compiler {
         }
         // As Istio looks them up. Of rules with one issuer, the first is tried first.
         applying.sort_by(|one, other| one.order(&self.here).cmp(&other.order(&self.here)));
-        let older = applying.iter().find(|resource| resource.kind.is_older());
-        let beside = older.map(|resource| resource.misplaced(BESIDE));
+        let first = applying.iter().find(|resource| resource.kind.is_older());
+        let beside = first.map(|resource| resource.misplaced(BESIDE));
+        let mut older = Vec::new();
         for resource in applying {
             let namespace = resource.namespace.as_deref().unwrap_or(&ours);
             let name = match resource.kind {
@@ -318,7 +237,11 @@ impl Compiler {
                     policies.push(placed(&self.here, namespace, &resource.name, policy.rules));
                 }
                 Kind::MeshPolicy(policy) | Kind::Policy(policy) => match reach {
-                    Ok(reach) => self.add_older(name, policy, reach, defaults.as_ref()),
+                    Ok(reach) => older.push(Older {
+                        name,
+                        policy,
+                        reach,
+                    }),
                     Err(mistake) => mistakes.push(mistake),
                 },
                 Kind::PeerAuthentication(spec) => match scope {
@@ -348,8 +271,8 @@ impl Compiler {
         if !mistakes.is_empty() {
             return Err(Mistakes(mistakes));
         }
+        let older = self.older(older, defaults.as_ref());
         let mutual_tls = MutualTls::new(self.mutual_tls);
-        let older = legacy::Policies::new(self.older);
         let mut summary = format!(
             "{} JWT rules, {} policies apply to workload `{}` in namespace `{}`",
             self.rules.len(),

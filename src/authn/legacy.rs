@@ -18,13 +18,25 @@ use crate::request::Request;
 
 /// The policies that can decide here: of each request one does.
 #[derive(Debug, Default)]
-pub(crate) struct Policies(Vec<Placed>);
+pub(crate) struct Policies(pub(crate) Vec<Placed>);
 
 /// A policy and the requests that it is for.
 #[derive(Debug)]
-pub(crate) struct Placed {
+pub(crate) struct Placed<P = Rc<Policy>> {
     pub(crate) reach: Reach,
-    pub(crate) policy: Rc<Policy>,
+    pub(crate) policy: P,
+}
+
+impl<P> Placed<P> {
+    /// Those that decide about some request, in the order in which they are tried.
+    pub(crate) fn deciding(mut oldest_first: Vec<Self>) -> Vec<Self> {
+        oldest_first.sort_by_key(|placed| placed.reach.step());
+        let is_for_all = |placed: &Self| !matches!(placed.reach, Reach::Ports(_));
+        if let Some(last) = oldest_first.iter().position(is_for_all) {
+            oldest_first.truncate(last + 1);
+        }
+        oldest_first
+    }
 }
 
 /// For what a policy is. What comes first replaces what follows.
@@ -95,15 +107,6 @@ enum OriginResult {
 }
 
 impl Policies {
-    pub(crate) fn new(mut oldest_first: Vec<Placed>) -> Self {
-        oldest_first.sort_by_key(|placed| placed.reach.step());
-        let is_for_all = |placed: &Placed| !matches!(placed.reach, Reach::Ports(_));
-        if let Some(last) = oldest_first.iter().position(is_for_all) {
-            oldest_first.truncate(last + 1);
-        }
-        Self(oldest_first)
-    }
-
     /// The names of the policies, each once.
     pub(crate) fn names(&self) -> Vec<&str> {
         let names = self.0.iter().map(|placed| placed.policy.name.as_str());
