@@ -25,16 +25,39 @@ const SOURCES: [Field; 7] = [
 const OPERATIONS: [Field; 4] = [
     (
         "hosts",
-        &["a.test", "A.test", "*.test", "b.*", "*", "a.test:8080", "x"],
+        &[
+            "a.test",
+            "A.test",
+            "*.test",
+            "b.*",
+            "*",
+            "a.test:8080",
+            "x",
+            "a.test.",
+            "a.test:*",
+            "*:8080",
+            "[::1]",
+            "[*",
+            "**",
+        ],
     ),
     ("methods", &["GET", "POST", "P*", "*T", "*", "get"]),
     ("paths", PATHS),
     ("ports", PORTS),
 ];
-const CONDITIONS: [Field; 22] = [
+const CONDITIONS: [Field; 25] = [
     ("request.headers[x-role]", TEXTS),
     ("request.headers[X-Two]", TEXTS),
     ("request.headers[:method]", &["GET", "P*"]),
+    (
+        "request.headers[:path]",
+        &["/a", "/a*", "*?x=/b", "*/b", "*"],
+    ),
+    (
+        "request.headers[:authority]",
+        &["a.test", "A.TEST", "*.test", "*:8080"],
+    ),
+    ("request.headers[Host]", &["a.test", "a.*", "*"]),
     ("request.auth.principal", REQUEST_PRINCIPALS),
     ("request.auth.audiences", TEXTS),
     ("request.auth.presenter", TEXTS),
@@ -183,13 +206,22 @@ const PATHS: &[&str] = &[
     "*",
     "//",
     "/a//b",
+    "/a%2Fb",
+    "/a%2fb",
+    "*%2F*",
+    "/a/{*}/b%2F",
+    "/%/{*}",
+    "/{*}/a;x",
+    "/a?*",
+    "*?",
+    "/a%2Fb/{**}",
 ];
 /// The second stands for the listener's own.
 const PORTS: &[&str] = &["1", "own"];
 
 /// Policies for one listener, which has this port.
 pub fn draw(rng: &mut Rng, port: u16) -> Value {
-    let policies: Vec<Value> = (0..rng.usize(1..3))
+    let policies: Vec<Value> = (0..rng.usize(1..4))
         .map(|number| policy(rng, number))
         .collect();
     let keys = mint::public_set(&json!([KEY]));
@@ -216,11 +248,15 @@ fn workload(rng: &mut Rng) -> Value {
 }
 
 fn policy(rng: &mut Rng, number: usize) -> Value {
-    let action = if rng.bool() { "ALLOW" } else { "DENY" };
+    let action = ["ALLOW", "ALLOW", "DENY", "DENY", "AUDIT"][rng.usize(..5)];
     // A DENY policy without rules is a mistake.
     let least = usize::from(action == "DENY");
     let rules: Vec<Value> = (0..rng.usize(least..4)).map(|_| rule(rng)).collect();
-    json!({ "name": format!("p{number}"), "action": action, "rules": rules })
+    let mut policy = json!({ "name": format!("p{number}"), "action": action, "rules": rules });
+    if action != "AUDIT" && rng.u8(..8) == 0 {
+        policy["dryRun"] = true.into();
+    }
+    policy
 }
 
 fn rule(rng: &mut Rng) -> Value {

@@ -95,7 +95,7 @@ pub fn draw(rng: &mut Rng, peer: &Value) -> Value {
     let mut request = json!({
         "method": choose(rng, &["GET", "GET", "POST", "PUT", "PATCH", "DELETE"]),
         "path": path(rng),
-        "authority": choose(rng, &["a.test", "A.TEST", "b.a.test", "a.test:8080", "b.x", "x"]),
+        "authority": choose(rng, &["a.test", "A.TEST", "b.a.test", "a.test:8080", "b.x", "x", "a.test.", "a.test:", "[::1]", "[::1]:8080"]),
         "headers": headers,
         "peer": peer,
         "ahead": told_ahead(),
@@ -118,13 +118,30 @@ pub fn draw(rng: &mut Rng, peer: &Value) -> Value {
 /// Without brackets, of which Envoy's templates take none; and nothing that Envoy would normalise.
 fn path(rng: &mut Rng) -> String {
     let segments = [
-        "a", "b", "a", "b", "", "A", "a.b", "x%20y", "*", "{*}", "a;x",
+        "a",
+        "b",
+        "a",
+        "b",
+        "",
+        "A",
+        "a.b",
+        "x%20y",
+        "*",
+        "{*}",
+        "a;x",
+        "a%2Fb",
+        "%2f",
+        "%252F",
+        "...",
+        "~(x)",
+        "a%",
+        "caf%C3%A9",
     ];
     let depth = rng.usize(1..5);
     let segments: Vec<&str> = (0..depth)
         .map(|_| segments[rng.usize(..segments.len())])
         .collect();
-    let query = ["", "", "?", "?x=/b"][rng.usize(..4)];
+    let query = ["", "", "?", "?x=/b", "?a?b", "?/a/b"][rng.usize(..6)];
     format!("/{}{query}", segments.join("/"))
 }
 
