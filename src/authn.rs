@@ -306,14 +306,22 @@ impl<'p> Taken<'p> {
 }
 
 impl Identity<'_> {
-    /// `request.auth.principal`, in what Istio's policies take for issuer and subject.
+    /// `request.auth.principal` of a token, in what Istio's policies compare.
     pub(crate) fn issuer_and_subject(&self) -> Option<(&str, &str)> {
         match &self.principal {
-            Principal::Peer(peer) => peer.as_deref()?.rsplit_once('/'),
+            Principal::Peer(_) => None,
             Principal::Token => {
                 let token = &self.token.as_ref()?.token;
                 Some((token.text("iss")?, token.text("sub")?))
             }
+        }
+    }
+
+    /// `request.auth.principal` where it is the peer's.
+    pub(crate) fn peer(&self) -> Option<&str> {
+        match &self.principal {
+            Principal::Peer(peer) => peer.as_deref(),
+            Principal::Token => None,
         }
     }
 

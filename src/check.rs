@@ -235,13 +235,7 @@ impl Service {
 
     /// What the upstream gets of an answer that lets the request through, and what its client.
     fn granted(&self, answer: &CheckAnswer) -> Vec<Change> {
-        let removed = answer.headers.iter().filter(|(name, _)| name == TO_REMOVE);
-        let removed = removed.flat_map(|(_, value)| value.split(|byte| *byte == b','));
-        let removed = removed.filter_map(|name| {
-            let name = str::from_utf8(name).ok()?.trim().to_ascii_lowercase();
-            (!name.is_empty() && !steers_proxy(&name)).then_some(Change::Remove(name))
-        });
-        let mut changes: Vec<Change> = removed.collect();
+        let mut changes = Vec::new();
         let mut written: Vec<&str> = Vec::new();
         for (name, value) in lines(answer) {
             if one_of(&self.to_client_on_allow, name) {
@@ -257,6 +251,13 @@ impl Service {
             });
             written.push(name);
         }
+        // As in `ext_authz`, the last word is that a header goes.
+        let removed = answer.headers.iter().filter(|(name, _)| name == TO_REMOVE);
+        let removed = removed.flat_map(|(_, value)| value.split(|byte| *byte == b','));
+        changes.extend(removed.filter_map(|name| {
+            let name = str::from_utf8(name).ok()?.trim().to_ascii_lowercase();
+            (!name.is_empty() && !steers_proxy(&name)).then_some(Change::Remove(name))
+        }));
         changes
     }
 

@@ -99,7 +99,8 @@ struct PeerIdentity {
 /// What the origins come to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum OriginResult {
-    Fail,
+    /// None succeeded, or the request is a CORS preflight: there is no principal, and there are no claims.
+    Nobody,
     /// None is asked for.
     Pass,
     /// This one succeeded, of those that are asked for and present tokens.
@@ -149,10 +150,13 @@ impl Policy {
             .origins
             .iter()
             .partition(|origin| origin.is_asked_for(request));
-        let is_open = asked.is_empty() || request.is_cors_preflight();
+        let is_open = asked.is_empty();
         let mut asked = Origin::find(&asked, &search);
         let others = Origin::find(&others, &search);
-        let origin = self.origin(&asked, is_open, known)?;
+        let origin = match request.is_cors_preflight() && self.origins_can_succeed() {
+            true => OriginResult::Nobody,
+            false => self.origin(&asked, is_open, known)?,
+        };
 
         let presented = || of_peers.iter().flatten().chain(&asked).chain(&others);
         let kept = presented::verified(presented(), known)?;
@@ -167,14 +171,14 @@ impl Policy {
         }
 
         let token = match origin {
-            OriginResult::Fail => None,
+            OriginResult::Nobody => None,
             // Without origins, the peer's token tells of the request, too.
             OriginResult::Pass => peer.token.and_then(|index| of_peers.get_mut(index)?.take()),
             OriginResult::Win(index) => Some(asked.swap_remove(index)),
         };
         let principal = match self.binding {
             Binding::Origin => Principal::Token,
-            Binding::Peer if origin == OriginResult::Fail => Principal::Peer(None),
+            Binding::Peer if origin == OriginResult::Nobody => Principal::Peer(None),
             Binding::Peer => Principal::Peer(peer.principal),
         };
         Ok(Authenticated {
@@ -250,21 +254,26 @@ impl Policy {
         is_open: bool,
         known: Known<'_>,
     ) -> Result<OriginResult, Halt> {
-        let result = if self.origins.is_empty() && self.binding == Binding::Origin {
-            OriginResult::Fail
+        let result = if !self.origins_can_succeed() {
+            OriginResult::Nobody
         } else if is_open {
             OriginResult::Pass
         } else {
             match presented::winner(asked, known) {
                 Ok(index) => OriginResult::Win(index),
-                Err(Halt::Refused(_)) => OriginResult::Fail,
+                Err(Halt::Refused(_)) => OriginResult::Nobody,
                 Err(waits) => return Err(waits),
             }
         };
-        match result == OriginResult::Fail && !self.origin_is_optional {
+        match result == OriginResult::Nobody && !self.origin_is_optional {
             true => Err(self.refused(Reason::OriginFailed)),
             false => Ok(result),
         }
+    }
+
+    /// A principal from nowhere can't be told, not even of a preflight.
+    fn origins_can_succeed(&self) -> bool {
+        !self.origins.is_empty() || self.binding == Binding::Peer
     }
 }
 

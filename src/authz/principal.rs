@@ -9,10 +9,13 @@ use crate::matcher::StringMatch;
 /// (pilot/pkg/security/authz/model, `requestPrincipalGenerator`). A star at the start belongs to
 /// the issuer, or to the subject where there is no `/`; only without one does a star at the end
 /// count. A token without `sub` has no principal, whatever the pattern.
+///
+/// A peer, which an older Policy may bind the principal to, is compared as a whole, as all were in its time.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct PrincipalMatch {
     issuer: StringMatch,
     subject: StringMatch,
+    whole: StringMatch,
 }
 
 impl PrincipalMatch {
@@ -35,15 +38,19 @@ impl PrincipalMatch {
             let (issuer, subject) = cut.unwrap_or((pattern, ""));
             (exact(issuer), exact(subject))
         };
-        Self { issuer, subject }
+        Self {
+            issuer,
+            subject,
+            whole: StringMatch::text(pattern),
+        }
     }
 
     pub(super) fn matches(&self, identity: &Identity<'_>) -> bool {
-        identity
-            .issuer_and_subject()
-            .is_some_and(|(issuer, subject)| {
-                self.issuer.matches(issuer.as_bytes()) && self.subject.matches(subject.as_bytes())
-            })
+        let is_peer = |peer: &str| self.whole.matches(peer.as_bytes());
+        let is_token = |(issuer, subject): (&str, &str)| {
+            self.issuer.matches(issuer.as_bytes()) && self.subject.matches(subject.as_bytes())
+        };
+        identity.peer().is_some_and(is_peer) || identity.issuer_and_subject().is_some_and(is_token)
     }
 }
 
@@ -73,8 +80,12 @@ mod tests {
             ),
             ("foo", Exact(text("foo")), Exact(text(""))),
         ] {
-            let expected = PrincipalMatch { issuer, subject };
-            assert_eq!(PrincipalMatch::parse(pattern), expected, "{pattern}");
+            let parsed = PrincipalMatch::parse(pattern);
+            assert_eq!(
+                (parsed.issuer, parsed.subject),
+                (issuer, subject),
+                "{pattern}"
+            );
         }
     }
 }
