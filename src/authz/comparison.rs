@@ -189,8 +189,9 @@ impl Reference {
             Self::Header(name) => {
                 let mut lines = subject.request.values(name);
                 let first = lines.next()?;
-                // Who knows which of two the upstream reads.
-                lines.all(|line| line == first).then_some(first.into())
+                // Who knows which of two the upstream reads, and whether with the blanks that HTTP/2 keeps.
+                let is_one = lines.all(|line| line == first) && first.trim_ascii() == first;
+                is_one.then_some(first.into())
             }
             Self::Host { before, after } => {
                 let host = host(subject.request)?;

@@ -384,10 +384,11 @@ impl Request {
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), super::to_bytes(value?))))
             .chain(self.headers.iter().map(|(name, value)| {
-                (
-                    name.to_ascii_lowercase(),
-                    super::to_bytes(value.trim_matches([' ', '\t'])),
-                )
+                let value = match self.http2 {
+                    true => value,
+                    false => value.trim_matches([' ', '\t']),
+                };
+                (name.to_ascii_lowercase(), super::to_bytes(value))
             }))
             .collect()
     }
