@@ -34,6 +34,8 @@ mod authz;
 #[path = "../tests/support/boring.rs"]
 mod boring;
 mod check;
+#[cfg(not(target_family = "wasm"))]
+pub mod cli;
 mod config;
 mod connection;
 mod evaluate;

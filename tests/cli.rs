@@ -1,0 +1,17 @@
+//! The command line, as people run it.
+#![cfg(not(target_family = "wasm"))]
+
+#[path = "cli/manual.rs"]
+mod manual;
+
+use std::process::{Command, Output};
+
+/// What the command printed, and its exit status.
+fn portcullis(arguments: &[&str]) -> (String, i32) {
+    let Output { stdout, status, .. } = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(arguments)
+        .output()
+        .expect("the command line runs");
+    let printed = String::from_utf8(stdout).expect("UTF-8");
+    (printed, status.code().expect("an exit status"))
+}
