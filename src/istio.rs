@@ -12,6 +12,7 @@ use crate::authn::legacy::Reach;
 use crate::config::authorization::{self, Action, Provider};
 use crate::config::legacy::{LegacyPolicy, PortSelector, Target};
 use crate::config::peer_authentication::PeerAuthentication;
+use crate::config::place::Place;
 use crate::config::reader::{Dialect, Input, Mistake, Object, Read, record};
 use crate::config::{AuthorizationRules, JwtRule};
 use crate::mtls::Scope;
@@ -25,7 +26,7 @@ pub(crate) struct Resource {
     pub(crate) name: String,
     pub(crate) namespace: Option<String>,
     /// Where it stands in the configuration.
-    pub(crate) path: String,
+    pub(crate) place: Place,
     /// When it was created, as Kubernetes writes it: in RFC 3339, to the second, in UTC.
     created: Option<String>,
     attachment: Attachment,
@@ -134,7 +135,7 @@ impl Read for Resource {
         Some(Self {
             name: metadata.name.unwrap_or_default(),
             namespace: metadata.namespace,
-            path: input.path(),
+            place: input.place(),
             created: metadata.created,
             attachment,
             kind,
@@ -258,10 +259,7 @@ impl Read for Metadata {
 impl Resource {
     /// The mistake of a resource of which [`Self::applies`] can't tell.
     pub(crate) fn misplaced(&self, message: &str) -> Mistake {
-        Mistake {
-            path: self.path.clone(),
-            message: message.to_owned(),
-        }
+        Mistake::at(self.place.clone(), message)
     }
 
     /// Whether the resource applies here.

@@ -57,6 +57,7 @@ mod request;
 mod vectors;
 
 pub use self::check::{Check, CheckAnswer, CheckId, Checked};
+pub use self::config::place::{Place, Step};
 pub use self::config::reader::{Mistake, Mistakes};
 pub use self::connection::{Attribute, Host, Metadata, NoHost, Untold};
 pub use self::evaluate::{Known, evaluate};

@@ -14,6 +14,7 @@ use self::older::Older;
 use crate::authn::{Authentication, Keys, Rule};
 use crate::authz::{self, PolicySet, RuleSet, Unknown};
 use crate::check::Checks;
+use crate::config::place::Place;
 use crate::config::reader::{Input, Mistake, Mistakes, Read as _, Readable, Report};
 use crate::config::text::text;
 use crate::config::{
@@ -64,7 +65,7 @@ pub struct Policy {
     key_sets: Vec<Rc<KeySetSource>>,
     shares_keys: Option<bool>,
     summary: String,
-    warnings: Vec<String>,
+    warnings: Vec<Mistake>,
 }
 
 impl Policy {
@@ -74,21 +75,29 @@ impl Policy {
     ///
     /// Everything that is wrong with it, all at once.
     pub fn load(configuration: &[u8], node: &Node) -> Result<Self, Mistakes> {
-        let document = config::parse(configuration)?;
-        let report = Report::on(&document);
-        let config = Config::read(&Input::root(&document, &report));
+        Self::read(&config::parse(configuration)?, node)
+    }
+
+    /// Reads and compiles a plugin configuration.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, all at once.
+    pub(crate) fn read(document: &Value, node: &Node) -> Result<Self, Mistakes> {
+        let report = Report::on(document);
+        let config = Config::read(&Input::root(document, &report));
         match report.into_result(config) {
             Ok((config, warnings)) => Compiler::new(&config, node).compile(config, warnings),
             Err(mut mistakes) => {
-                mistakes.0.extend(misplaced(&document, node));
+                mistakes.0.extend(misplaced(document, node));
                 Err(mistakes)
             }
         }
     }
 
-    /// What is allowed but worth a word, each with its path.
+    /// What is allowed but worth a word, each with its place.
     #[must_use]
-    pub fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[Mistake] {
         &self.warnings
     }
 
@@ -128,6 +137,10 @@ fn misplaced(document: &Value, node: &Node) -> Vec<Mistake> {
     resources
         .filter_map(|resource| Some(resource.misplaced(resource.applies(&here).err()?)))
         .collect()
+}
+
+fn unprovided_at(policy: Place, message: String) -> Mistake {
+    Mistake::at(policy.member("provider").member("name"), message)
 }
 
 fn placed(
@@ -178,7 +191,7 @@ impl Compiler {
         }
     }
 
-    fn compile(mut self, config: Config, mut warnings: Vec<String>) -> Result<Policy, Mistakes> {
+    fn compile(mut self, config: Config, mut warnings: Vec<Mistake>) -> Result<Policy, Mistakes> {
         let mut mistakes = Vec::new();
         let defaults = config.defaults;
         for rule in config.jwt_rules.unwrap_or_default() {
@@ -194,10 +207,8 @@ impl Compiler {
             .enumerate()
         {
             if let Some(message) = unprovided(policy.provider.as_ref(), &providers) {
-                mistakes.push(Mistake {
-                    path: format!("authorizationPolicies[{index}].provider.name"),
-                    message,
-                });
+                let policies = Place::default().member("authorizationPolicies");
+                mistakes.push(unprovided_at(policies.item(index), message));
             }
             let name = policy.name.unwrap_or_else(|| index.to_string());
             let action = policy.action.unwrap_or_default();
@@ -227,10 +238,7 @@ impl Compiler {
             match resource.kind {
                 Kind::AuthorizationPolicy(policy, DryRun(dry_run)) => {
                     if let Some(message) = unprovided(policy.provider.as_ref(), &providers) {
-                        mistakes.push(Mistake {
-                            path: format!("{}.spec.provider.name", resource.path),
-                            message,
-                        });
+                        mistakes.push(unprovided_at(resource.place.member("spec"), message));
                     }
                     let action = policy.action.unwrap_or_default();
                     let policies = self.policies.of(action, policy.provider, dry_run);
@@ -246,7 +254,7 @@ impl Compiler {
                 },
                 Kind::PeerAuthentication(spec) => match scope {
                     Ok(scope) => self.mutual_tls.push(Scoped { scope, name, spec }),
-                    Err(ignored) => warnings.push(ignored.to_string()),
+                    Err(ignored) => warnings.push(ignored),
                 },
                 Kind::RequestAuthentication(rules) => {
                     for rule in rules {
@@ -263,10 +271,10 @@ impl Compiler {
         if let Some(header) = &metadata
             && self.rules.iter().any(|rule| rule.writes(header))
         {
-            mistakes.push(Mistake {
-                path: "dynamicMetadata.header".to_owned(),
-                message: format!("a JWT rule writes `{header}`, too: choose another header"),
-            });
+            mistakes.push(Mistake::at(
+                Place::default().member("dynamicMetadata").member("header"),
+                format!("a JWT rule writes `{header}`, too: choose another header"),
+            ));
         }
         if !mistakes.is_empty() {
             return Err(Mistakes(mistakes));
@@ -303,7 +311,10 @@ impl Compiler {
             && names.is_empty()
             && mutual_tls.required_by().is_none();
         if nothing {
-            warnings.push("nothing applies here, so every request passes".to_owned());
+            warnings.push(Mistake::at(
+                Place::default(),
+                "nothing applies here, so every request passes",
+            ));
         }
         Ok(Policy {
             summary,

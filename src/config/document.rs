@@ -4,6 +4,7 @@ use prost_types::value::Kind;
 use prost_types::{Struct, Value as ProtoValue};
 use serde_json::{Map, Number, Value};
 
+use super::place::Place;
 use super::reader::{Mistake, Mistakes};
 use crate::json;
 
@@ -25,10 +26,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Mistakes> {
 }
 
 fn mistake(message: &str) -> Mistakes {
-    Mistakes(vec![Mistake {
-        path: String::new(),
-        message: message.to_owned(),
-    }])
+    Mistakes(vec![Mistake::at(Place::default(), message)])
 }
 
 fn from_struct(bytes: &[u8]) -> Option<Value> {

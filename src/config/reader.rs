@@ -10,21 +10,35 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::place::Place;
+
 /// One thing that is wrong in a configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Mistake {
-    /// Where: `resources[2].spec.rules[0].to[0].operation.paths[1]`; empty for the whole document.
-    pub path: String,
+    /// Where.
+    pub place: Place,
+    /// Whether it is the name there that is wrong, whatever its value.
+    pub is_name: bool,
     /// What, and what to write instead.
     pub message: String,
 }
 
+impl Mistake {
+    pub(crate) fn at(place: Place, message: impl Into<String>) -> Self {
+        Self {
+            place,
+            is_name: false,
+            message: message.into(),
+        }
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.path.as_str() {
-            "" => formatter.write_str(&self.message),
-            path => write!(formatter, "{path}: {}", self.message),
+        if !self.place.steps().is_empty() {
+            write!(formatter, "{}: ", self.place)?;
         }
+        formatter.write_str(&self.message)
     }
 }
 
@@ -85,13 +99,10 @@ impl Report {
     }
 
     /// What was read, and warnings; or everything that kept it from being read.
-    pub(crate) fn into_result<T>(self, read: Option<T>) -> Result<(T, Vec<String>), Mistakes> {
+    pub(crate) fn into_result<T>(self, read: Option<T>) -> Result<(T, Vec<Mistake>), Mistakes> {
         let mistakes = self.mistakes.into_inner();
-        let warnings = self.warnings.into_inner();
         match read {
-            Some(read) if mistakes.is_empty() => {
-                Ok((read, warnings.iter().map(Mistake::to_string).collect()))
-            }
+            Some(read) if mistakes.is_empty() => Ok((read, self.warnings.into_inner())),
             _ => Err(Mistakes(mistakes)),
         }
     }
@@ -149,17 +160,22 @@ impl<'a> Input<'a> {
     }
 
     pub(crate) fn mistake(&self, message: impl Into<String>) {
-        self.report.mistakes.borrow_mut().push(Mistake {
-            path: self.path(),
-            message: message.into(),
-        });
+        let mistake = Mistake::at(self.place(), message);
+        self.report.mistakes.borrow_mut().push(mistake);
+    }
+
+    /// Reports that there is no such member.
+    fn mistaken_name(&self, message: impl Into<String>) {
+        let mistake = Mistake {
+            is_name: true,
+            ..Mistake::at(self.place(), message)
+        };
+        self.report.mistakes.borrow_mut().push(mistake);
     }
 
     pub(crate) fn warn(&self, message: impl Into<String>) {
-        self.report.warnings.borrow_mut().push(Mistake {
-            path: self.path(),
-            message: message.into(),
-        });
+        let warning = Mistake::at(self.place(), message);
+        self.report.warnings.borrow_mut().push(warning);
     }
 
     /// Reports that something else was expected here.
@@ -185,18 +201,13 @@ impl<'a> Input<'a> {
         }
     }
 
-    pub(crate) fn path(&self) -> String {
-        let mut path = self.parent.map(Input::path).unwrap_or_default();
+    pub(crate) fn place(&self) -> Place {
+        let parent = self.parent.map(Input::place).unwrap_or_default();
         match self.step {
-            Step::Root => {}
-            Step::Index(index) => path.push_str(&format!("[{index}]")),
-            Step::Member(name) if path.is_empty() => path.push_str(name),
-            Step::Member(name) => {
-                path.push('.');
-                path.push_str(name);
-            }
+            Step::Root => parent,
+            Step::Index(index) => parent.item(index),
+            Step::Member(name) => parent.member(name),
         }
-        path
     }
 
     pub(crate) fn text(&self) -> Option<&'a str> {
@@ -297,12 +308,12 @@ impl<'a> Object<'a> {
             all_known = false;
             let member = self.input.child(Step::Member(name), value);
             if not_yet.iter().any(|field| is_one(field, name)) {
-                member.mistake(
+                member.mistaken_name(
                     "not supported by this version of Portcullis: remove the resource or rule",
                 );
             } else {
                 let names: Vec<_> = known().map(|f| format!("`{}`", camel_case(f))).collect();
-                member.mistake(format!(
+                member.mistaken_name(format!(
                     "unknown field; the fields here are {}",
                     names.join(", ")
                 ));

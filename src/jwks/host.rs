@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{Algorithm, Key, KeySet};
 use crate::config::Verification;
+use crate::config::place::Place;
 use crate::config::reader::{Mistake, Mistakes};
 use crate::json;
 
@@ -38,13 +39,12 @@ impl HostVerifier {
         let proven = host.map(|host| (host, proven(host)));
         let proven = proven.filter(|(_, algorithms)| !algorithms.is_empty());
         match (wanted, &proven) {
-            (Verification::Host, None) => Err(Mistakes(vec![Mistake {
-                path: "verification".to_owned(),
-                message: "the host doesn't verify signatures: write `auto` or `wasm`, or let it \
-                          (Envoy's `verify_signature`; `proxy_call_foreign_function` in \
-                          `capability_restriction_config`)"
-                    .to_owned(),
-            }])),
+            (Verification::Host, None) => Err(Mistakes(vec![Mistake::at(
+                Place::default().member("verification"),
+                "the host doesn't verify signatures: write `auto` or `wasm`, or let it (Envoy's \
+                 `verify_signature`; `proxy_call_foreign_function` in \
+                 `capability_restriction_config`)",
+            )])),
             _ => Ok(Self { proven }),
         }
     }
