@@ -160,17 +160,22 @@ impl<'a> Input<'a> {
     }
 
     pub(crate) fn mistake(&self, message: impl Into<String>) {
-        let mistake = Mistake::at(self.place(), message);
-        self.report.mistakes.borrow_mut().push(mistake);
+        self.report_mistake(message.into(), false);
     }
 
     /// Reports that there is no such member.
     fn mistaken_name(&self, message: impl Into<String>) {
-        let mistake = Mistake {
-            is_name: true,
-            ..Mistake::at(self.place(), message)
-        };
-        self.report.mistakes.borrow_mut().push(mistake);
+        self.report_mistake(message.into(), true);
+    }
+
+    /// One copy of this for all that is reported keeps the module small.
+    #[inline(never)]
+    fn report_mistake(&self, message: String, is_name: bool) {
+        self.report.mistakes.borrow_mut().push(Mistake {
+            place: self.place(),
+            is_name,
+            message,
+        });
     }
 
     pub(crate) fn warn(&self, message: impl Into<String>) {
