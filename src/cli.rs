@@ -3,7 +3,10 @@
 //! A command is a module with the struct of its arguments, whose doc comments are its help, and
 //! `run`, which prints what it found and gives a [`Status`].
 
+mod check;
+mod finding;
 mod manual;
+mod source;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -20,6 +23,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Check),
     Completions(manual::Completions),
     Man(manual::Man),
 }
@@ -29,12 +33,15 @@ enum Command {
 enum Status {
     /// Nothing is wrong: 0.
     Right,
+    /// Something is: 1.
+    Wrong,
 }
 
 impl From<Status> for ExitCode {
     fn from(status: Status) -> Self {
         Self::from(match status {
             Status::Right => 0,
+            Status::Wrong => 1,
         })
     }
 }
@@ -56,6 +63,7 @@ impl Failure {
 #[must_use]
 pub fn main() -> ExitCode {
     let ran = match Cli::parse().command {
+        Command::Check(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(Cli::command()),
         Command::Man(arguments) => arguments.run(Cli::command()),
     };

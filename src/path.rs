@@ -99,7 +99,7 @@ impl Paths {
 }
 
 impl Normalization {
-    fn normalized(self, path: &[u8]) -> Result<Cow<'_, [u8]>, Reason> {
+    pub(crate) fn normalized(self, path: &[u8]) -> Result<Cow<'_, [u8]>, Reason> {
         let mut path = Cow::Borrowed(path);
         if self == Self::DecodeAndMergeSlashes && path.contains(&b'%') {
             path = with_decoded_slashes(&path).into();

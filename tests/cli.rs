@@ -1,6 +1,10 @@
 //! The command line, as people run it.
 #![cfg(not(target_family = "wasm"))]
 
+mod support;
+
+#[path = "cli/check.rs"]
+mod check;
 #[path = "cli/manual.rs"]
 mod manual;
 

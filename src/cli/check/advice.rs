@@ -1,0 +1,203 @@
+//! What the plugin takes, and what may still not be what somebody meant.
+
+mod pattern;
+mod policy;
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use self::policy::Policy;
+use crate::cli::finding::{Finding, Severity};
+use crate::cli::source::{Node, Source};
+use crate::path::Normalization;
+
+/// Rules and policies that count together, and what was found of them so far.
+#[derive(Debug, Default)]
+pub(super) struct Advice {
+    findings: Vec<Finding>,
+    /// Whether there are no others than those that were seen.
+    is_whole: bool,
+    /// Whether hosts are compared without their ports.
+    ignores_host_port: bool,
+    normalization: Normalization,
+    /// The issuers of the JWT rules; `None` where any will do.
+    issuers: Vec<Option<String>>,
+    first_rule: Option<(Rc<Source>, Range<usize>)>,
+    policies: Vec<Policy>,
+    /// Whether an older policy is among them, which takes tokens, too.
+    is_older: bool,
+}
+
+/// A field by its name in camelCase, also as Istio takes it in snake_case.
+fn field<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
+    let snake = || {
+        let letters = name
+            .chars()
+            .map(|letter| match letter.is_ascii_uppercase() {
+                true => format!("_{}", letter.to_ascii_lowercase()),
+                false => letter.to_string(),
+            });
+        letters.collect::<String>()
+    };
+    node.get(name).or_else(|| node.get(&snake()))
+}
+
+/// The items of a list.
+fn list<'n>(node: &'n Node, name: &str) -> &'n [Node] {
+    field(node, name).map(Node::items).unwrap_or_default()
+}
+
+impl Advice {
+    /// A plugin configuration, which says all that counts.
+    pub(super) fn configuration(&mut self, source: &Rc<Source>, node: &Node) {
+        self.is_whole = true;
+        self.ignores_host_port = field(node, "ignoreHostPort")
+            .is_some_and(|value| value.value() == serde_json::Value::Bool(true));
+        self.normalization = match field(node, "pathNormalization").and_then(Node::text) {
+            Some("NONE") => Normalization::None,
+            Some("MERGE_SLASHES") => Normalization::MergeSlashes,
+            Some("DECODE_AND_MERGE_SLASHES") => Normalization::DecodeAndMergeSlashes,
+            _ => Normalization::Base,
+        };
+        for resource in list(node, "resources") {
+            self.resource(source, resource);
+        }
+        for rule in list(node, "jwtRules") {
+            self.rule(source, rule);
+        }
+        for policy in list(node, "authorizationPolicies") {
+            self.policy(Policy::short(source, policy));
+        }
+    }
+
+    /// A resource, which others that weren't seen may stand beside.
+    pub(super) fn resource(&mut self, source: &Rc<Source>, node: &Node) {
+        match node.get("kind").and_then(Node::text) {
+            Some("AuthorizationPolicy") => self.policy(Policy::resource(source, node)),
+            Some("RequestAuthentication") => {
+                let rules = node.get("spec").map(|spec| list(spec, "jwtRules"));
+                for rule in rules.unwrap_or_default() {
+                    self.rule(source, rule);
+                }
+            }
+            Some("MeshPolicy" | "Policy") => self.is_older = true,
+            _ => {}
+        }
+    }
+
+    fn found(&mut self, source: &Rc<Source>, code: &'static str, span: Range<usize>, text: String) {
+        let (message, help) = match text.split_once("; ") {
+            Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
+            None => (text, None),
+        };
+        self.findings.push(Finding {
+            severity: Severity::Advice,
+            code,
+            source: Rc::clone(source),
+            span,
+            message,
+            help,
+        });
+    }
+
+    fn rule(&mut self, source: &Rc<Source>, rule: &Node) {
+        let place = Default::default();
+        let whole = rule.pointed(&place, false, &source.text);
+        let issuer = field(rule, "issuer");
+        let name = issuer.and_then(Node::text).unwrap_or_default();
+        let span = issuer.map_or(whole, |issuer| issuer.span.clone());
+        if list(rule, "audiences").is_empty() {
+            self.found(
+                source,
+                "any-audience",
+                span.clone(),
+                "a token of this issuer is taken whomever it was made for; write `audiences`, so \
+                 that one that was given to another service is no good here"
+                    .to_owned(),
+            );
+        }
+        let uri = field(rule, "jwksUri");
+        let address = match (uri, field(rule, "jwks")) {
+            (Some(_), _) => uri,
+            (None, None) => issuer,
+            (None, Some(_)) => None,
+        };
+        if let Some(address) = address
+            && address
+                .text()
+                .is_some_and(|text| text.starts_with("http://"))
+        {
+            self.found(
+                source,
+                "plain-http",
+                address.span.clone(),
+                "the key set is fetched without TLS: who can change it on its way can make tokens; \
+                 write an https:// address, unless the way is protected by other means"
+                    .to_owned(),
+            );
+        }
+        self.issuers
+            .push((!name.is_empty()).then(|| name.to_owned()));
+        self.first_rule
+            .get_or_insert_with(|| (Rc::clone(source), span));
+    }
+
+    /// All that was found, what only shows in the whole included.
+    pub(super) fn finish(mut self) -> Vec<Finding> {
+        let policies = std::mem::take(&mut self.policies);
+        self.unasked(&policies);
+        self.shadowed(&policies);
+        for policy in &policies {
+            self.patterns(policy);
+        }
+        self.findings
+    }
+
+    /// Whether tokens are verified of which nothing depends.
+    fn unasked(&mut self, policies: &[Policy]) {
+        let asks = policies.iter().any(|policy| policy.asks_for_identity());
+        let Some((source, span)) = self.first_rule.clone().filter(|_| !asks) else {
+            return;
+        };
+        let allowing: Vec<&Policy> = policies.iter().filter(|policy| policy.allows()).collect();
+        for policy in &allowing {
+            self.found(
+                &policy.source,
+                "no-principal",
+                policy.span.clone(),
+                "tokens are verified, but no policy asks for one: what this allows is allowed \
+                 without a token, too; write `from: [{source: {requestPrincipals: [\"*\"]}}]` in \
+                 its rules if that isn't meant"
+                    .to_owned(),
+            );
+        }
+        if allowing.is_empty() && self.is_whole && !self.is_older {
+            self.found(
+                &source,
+                "no-principal",
+                span,
+                "tokens are verified, but no policy asks for one: requests without a token pass; \
+                 write an ALLOW policy with `requestPrincipals: [\"*\"]` if that isn't meant"
+                    .to_owned(),
+            );
+        }
+    }
+
+    /// Policies of which nothing depends, because others decide in any case.
+    fn shadowed(&mut self, policies: &[Policy]) {
+        for (index, policy) in policies.iter().enumerate() {
+            let others = policies.iter().enumerate();
+            let above = others
+                .filter(|(other, _)| *other != index)
+                .find_map(|(other, above)| {
+                    let why = above.shadows(policy)?;
+                    // Of two that say the same, the second is one too many.
+                    (other < index || policy.shadows(above).is_none()).then_some((above, why))
+                });
+            if let Some((above, why)) = above {
+                let text = format!("this policy changes nothing: `{}` {why}", above.name);
+                self.found(&policy.source, "shadowed", policy.span.clone(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Rules and values that match nothing, or less than they seem to.
+
+use std::rc::Rc;
+
+use super::policy::Policy;
+use super::{Advice, field, list};
+use crate::cli::source::{Node, Source};
+
+/// The fields of a source and an operation of which there is an opposite.
+const FIELDS: [&str; 11] = [
+    "hosts",
+    "ipBlocks",
+    "methods",
+    "namespaces",
+    "paths",
+    "ports",
+    "principals",
+    "remoteIpBlocks",
+    "requestPrincipals",
+    "serviceAccounts",
+    "trustDomains",
+];
+
+/// `notPaths` of `paths`.
+fn opposite(name: &str) -> String {
+    let (first, rest) = name.split_at(1);
+    format!("not{}{rest}", first.to_ascii_uppercase())
+}
+
+/// A value, and what there is to know of it.
+struct Value<'v> {
+    source: &'v Rc<Source>,
+    node: &'v Node,
+    text: &'v str,
+    policy: &'v Policy,
+    is_negative: bool,
+}
+
+impl Advice {
+    pub(super) fn policy(&mut self, policy: Policy) {
+        self.policies.push(policy);
+    }
+
+    pub(super) fn patterns(&mut self, policy: &Policy) {
+        for rule in &policy.rules {
+            for (outer, inner) in [("from", "source"), ("to", "operation")] {
+                for entry in list(rule, outer).iter().filter_map(|one| one.get(inner)) {
+                    for name in FIELDS {
+                        let not = opposite(name);
+                        let lists = (field(entry, name), field(entry, &not));
+                        self.both(policy, name, lists);
+                    }
+                }
+            }
+            for when in list(rule, "when") {
+                let key = when.get("key").and_then(Node::text).unwrap_or_default();
+                let lists = (field(when, "values"), field(when, "notValues"));
+                self.both(policy, key, lists);
+            }
+        }
+    }
+
+    /// Looks at the values that must match and those that must not.
+    fn both(&mut self, policy: &Policy, name: &str, (yes, no): (Option<&Node>, Option<&Node>)) {
+        let items = |list: Option<&Node>| list.map(Node::items).unwrap_or_default().to_vec();
+        let (wanted, unwanted) = (items(yes), items(no));
+        let excluded = |value: &Node| {
+            let mut unwanted = unwanted.iter().filter_map(Node::text);
+            unwanted.any(|other| other == "*" || Some(other) == value.text())
+        };
+        if let Some(first) = wanted.first().filter(|_| wanted.iter().all(excluded)) {
+            self.found(
+                &policy.source,
+                "never-matches",
+                first.span.clone(),
+                "no request matches: what is asked for here is excluded beside it".to_owned(),
+            );
+        }
+        for (values, is_negative) in [(&wanted, false), (&unwanted, true)] {
+            for node in values {
+                let Some(text) = node.text().filter(|text| !text.is_empty()) else {
+                    continue;
+                };
+                let value = Value {
+                    source: &policy.source,
+                    node,
+                    text,
+                    policy,
+                    is_negative,
+                };
+                self.value(name, &value, values);
+            }
+        }
+    }
+
+    fn value(&mut self, name: &str, value: &Value<'_>, beside: &[Node]) {
+        let text = value.text;
+        let inner = text.strip_prefix('*').or_else(|| text.strip_suffix('*'));
+        let is_star_literal = !text.contains('{') && inner.unwrap_or(text).contains('*');
+        let has_stars = !matches!(
+            name,
+            "destination.ip"
+                | "destination.port"
+                | "ipBlocks"
+                | "ports"
+                | "remote.ip"
+                | "remoteIpBlocks"
+                | "source.ip"
+        );
+        if is_star_literal && has_stars {
+            let instead = match name {
+                "paths" => "; write `{*}` for one segment of a path, `{**}` for any",
+                _ => "",
+            };
+            let text = format!(
+                "only one `*` counts, at the start or the end: another is itself here{instead}"
+            );
+            self.found(value.source, "literal-star", value.node.span.clone(), text);
+        }
+        match name {
+            "hosts" => self.host(value, beside),
+            "methods" if text.contains(|c: char| c.is_ascii_lowercase()) => self.never(
+                value,
+                format!(
+                    "methods are compared as they are written, and clients write them in capitals; \
+                     write `{}`",
+                    text.to_ascii_uppercase()
+                ),
+            ),
+            "paths" => self.path(value),
+            "principals" | "source.principal" if text.starts_with("spiffe://") => self.never(
+                value,
+                format!(
+                    "principals have no scheme; write `{}`",
+                    text.trim_start_matches("spiffe://")
+                ),
+            ),
+            "requestPrincipals" | "request.auth.principal" => self.request_principal(value),
+            "request.auth.claims[iss]" => self.issuer(value, text),
+            _ => {}
+        }
+    }
+
+    fn never(&mut self, value: &Value<'_>, why: String) {
+        let code = "never-matches";
+        self.found(value.source, code, value.node.span.clone(), why);
+    }
+
+    /// A request names its port where it isn't the scheme's own, and may always.
+    fn host(&mut self, value: &Value<'_>, beside: &[Node]) {
+        let host = value.text;
+        if host.contains('/') {
+            let name = host.rsplit("://").next().unwrap_or(host);
+            let name = name.split('/').next().unwrap_or(name);
+            let why = format!("a host has no scheme and no path; write `{name}`");
+            return self.never(value, why);
+        }
+        let opens = match value.policy.action.as_str() {
+            "DENY" | "CUSTOM" => !value.is_negative,
+            "ALLOW" => value.is_negative,
+            _ => false,
+        };
+        let with_port = format!("{host}:*");
+        let is_beside = beside.iter().any(|other| other.text() == Some(&with_port));
+        let names_port = host.rsplit(']').next().unwrap_or(host).contains(':');
+        if opens && !names_port && !host.ends_with('*') && !is_beside && !self.ignores_host_port {
+            let text = format!(
+                "a request for `{host}:8080`, or another port, is not for this host, and so gets \
+                 around the policy; write `{with_port}` beside it, or `ignoreHostPort: true` in \
+                 the plugin's configuration"
+            );
+            let span = value.node.span.clone();
+            self.found(value.source, "host-without-port", span, text);
+        }
+    }
+
+    fn path(&mut self, value: &Value<'_>) {
+        let path = value.text;
+        if !path.starts_with(['/', '*', '{']) {
+            let why = format!("the path of a request starts with `/`; write `/{path}`");
+            return self.never(value, why);
+        }
+        if let Some((before, _)) = path.split_once(['?', '#']) {
+            let why = format!("paths are compared without their query; write `{before}`");
+            return self.never(value, why);
+        }
+        // Whatever stands for something else is taken to be a letter.
+        let sample = path.replace("{**}", "x").replace("{*}", "x");
+        let sample = match sample.strip_prefix('*') {
+            Some(rest) => format!("/x{rest}"),
+            None => sample,
+        };
+        let sample = match sample.strip_suffix('*') {
+            Some(start) => format!("{start}x"),
+            None => sample,
+        };
+        match self.normalization.normalized(sample.as_bytes()) {
+            Ok(normalized) if *normalized == *sample.as_bytes() => {}
+            Ok(normalized) if sample == path => {
+                let why = format!(
+                    "paths are normalised before they are compared, so none looks like this; write \
+                     `{}`",
+                    String::from_utf8_lossy(&normalized)
+                );
+                self.found(value.source, "not-normalized", value.node.span.clone(), why);
+            }
+            Ok(_) => self.found(
+                value.source,
+                "not-normalized",
+                value.node.span.clone(),
+                "paths are normalised before they are compared, so none looks like this; write it \
+                 as it is then: without dot segments, nothing encoded that needn't be"
+                    .to_owned(),
+            ),
+            Err(_) => self.never(
+                value,
+                "a request with such a path is refused before policies are asked".to_owned(),
+            ),
+        }
+    }
+
+    fn request_principal(&mut self, value: &Value<'_>) {
+        let text = value.text;
+        if text.contains('*') {
+            return;
+        }
+        match text.rsplit_once('/') {
+            Some((issuer, _)) => self.issuer(value, issuer),
+            None => self.never(
+                value,
+                "a principal is an issuer and a subject; write `issuer/subject`, or `issuer/*`"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    /// What the tokens of no rule can say.
+    fn issuer(&mut self, value: &Value<'_>, issuer: &str) {
+        let is_taken = |known: &Option<String>| known.as_deref().is_none_or(|own| own == issuer);
+        let is_pattern = issuer.contains('*');
+        if self.is_whole && !self.is_older && !is_pattern && !self.issuers.iter().any(is_taken) {
+            let why = format!("no JWT rule takes tokens of `{issuer}`");
+            self.never(value, why);
+        }
+    }
+}
