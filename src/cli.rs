@@ -26,6 +26,7 @@ enum Command {
     Check(check::Check),
     Completions(manual::Completions),
     Man(manual::Man),
+    Schema(manual::Schema),
 }
 
 /// How a command that ran came out.
@@ -66,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(Cli::command()),
         Command::Man(arguments) => arguments.run(Cli::command()),
+        Command::Schema(arguments) => arguments.run(),
     };
     match ran {
         Ok(status) => status.into(),

@@ -10,11 +10,14 @@ pub(crate) mod place;
 mod port;
 pub(crate) mod provider;
 pub(crate) mod reader;
+pub(crate) mod schema;
 pub(crate) mod text;
 mod verification;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use serde_json::Value;
 
 pub(crate) use self::authorization::AuthorizationRules;
 use self::authorization::Provider;
@@ -23,6 +26,7 @@ pub(crate) use self::jwt_rule::JwtRule;
 use self::port::PortNumber;
 use self::provider::ExtensionProvider;
 use self::reader::{Input, Read, record};
+use self::schema::{Schemas, one_of};
 use self::text::{HeaderValue, OutputHeader, Text};
 pub(crate) use self::verification::{TokenCache, Verification};
 use crate::filter_state::Entry;
@@ -72,7 +76,8 @@ record! {
         errors: Option<Errors>,
     }
     unread {
-        ignore_host_port,
+        /// Whether policies compare hosts without their ports. Default: with them, as in Istio.
+        ignore_host_port: bool,
     }
     check check_config;
 }
@@ -117,6 +122,10 @@ impl Read for Tokens {
                 None
             }
         }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        one_of(&["all", "any"])
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use crate::authn::Identity;
 use crate::authz::RuleName;
 use crate::config::reader::{Input, Read};
+use crate::config::schema::{Schemas, one_of};
 use crate::outcome::{DryRun, Property, Refusal};
 
 /// One thing that can be told.
@@ -33,6 +36,10 @@ impl Read for Entry {
                 return None;
             }
         })
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        one_of(&["decision", "dryRun", "policy", "principal", "reason"])
     }
 }
 

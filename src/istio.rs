@@ -4,16 +4,17 @@ mod attachment;
 
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use self::attachment::Attachment;
-pub(crate) use self::attachment::Here;
+pub(crate) use self::attachment::{Here, Selector};
 use crate::authn::legacy::Reach;
 use crate::config::authorization::{self, Action, Provider};
 use crate::config::legacy::{LegacyPolicy, PortSelector, Target};
 use crate::config::peer_authentication::PeerAuthentication;
 use crate::config::place::Place;
 use crate::config::reader::{Dialect, Input, Mistake, Object, Read, record};
+use crate::config::schema::{Schemas, any_of, one_of};
 use crate::config::{AuthorizationRules, JwtRule};
 use crate::mtls::Scope;
 
@@ -141,6 +142,45 @@ impl Read for Resource {
             kind,
         })
     }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        let resource = |versions: &[&str], kind, spec: Value| {
+            json!({
+                "type": "object",
+                "properties": {
+                    "apiVersion": one_of(versions),
+                    "kind": { "const": kind },
+                    "metadata": { "type": "object" },
+                    "spec": spec,
+                    "status": true,
+                },
+                "required": ["apiVersion", "kind"],
+                "additionalProperties": false,
+            })
+        };
+        let security = &["security.istio.io/v1", "security.istio.io/v1beta1"];
+        let older = &["authentication.istio.io/v1alpha1"];
+        let policy = schemas.of_istio::<LegacyPolicy>();
+        any_of([
+            resource(
+                security,
+                "RequestAuthentication",
+                schemas.of_istio::<RequestAuthentication>(),
+            ),
+            resource(
+                security,
+                "AuthorizationPolicy",
+                schemas.of_istio::<AuthorizationPolicy>(),
+            ),
+            resource(
+                security,
+                "PeerAuthentication",
+                schemas.of_istio::<PeerAuthentication>(),
+            ),
+            resource(older, "Policy", policy.clone()),
+            resource(older, "MeshPolicy", policy),
+        ])
+    }
 }
 
 /// As Istio's webhook said it.
@@ -171,6 +211,10 @@ impl<T: Read> Read for Spec<T> {
             rules: rules?,
         })
     }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        T::schema(schemas)
+    }
 }
 
 /// Reads `spec`; a resource without one says what an empty one says.
@@ -188,7 +232,12 @@ record! {
         jwt_rules: Vec<JwtRule>,
     }
     unread {
-        selector, target_ref, target_refs,
+        /// Which workloads of the namespace. Default: all.
+        selector: Option<attachment::Selector>,
+        /// To what the resource is attached, in place of a selector.
+        target_ref: Option<attachment::TargetRef>,
+        /// The same for several.
+        target_refs: Vec<attachment::TargetRef>,
     }
 }
 
@@ -203,7 +252,12 @@ record! {
         rules: Vec<AuthorizationRules>,
     }
     unread {
-        selector, target_ref, target_refs,
+        /// Which workloads of the namespace. Default: all.
+        selector: Option<attachment::Selector>,
+        /// To what the resource is attached, in place of a selector.
+        target_ref: Option<attachment::TargetRef>,
+        /// The same for several.
+        target_refs: Vec<attachment::TargetRef>,
     }
     check check_policy;
 }

@@ -59,6 +59,7 @@ mod vectors;
 pub use self::check::{Check, CheckAnswer, CheckId, Checked};
 pub use self::config::place::{Place, Step};
 pub use self::config::reader::{Mistake, Mistakes};
+pub use self::config::schema::schema;
 pub use self::connection::{Attribute, Host, Metadata, NoHost, Untold};
 pub use self::evaluate::{Known, evaluate};
 pub use self::explain::{Explanation, Miss, RuleTrace, Stage, TokenTrace, explain};

@@ -5,7 +5,10 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
 use crate::config::reader::{Input, Read};
+use crate::config::schema::{Schemas, one_of};
 use crate::outcome::{Change, Changes, Reason};
 use crate::request::Request;
 
@@ -55,6 +58,10 @@ impl Read for Normalization {
             }
         }
     }
+
+    fn schema(_: &mut Schemas) -> Value {
+        one_of(&["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"])
+    }
 }
 
 impl Read for Ambiguous {
@@ -67,6 +74,10 @@ impl Read for Ambiguous {
                 None
             }
         }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        one_of(&["allow", "reject"])
     }
 }
 

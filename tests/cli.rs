@@ -7,6 +7,8 @@ mod support;
 mod check;
 #[path = "cli/manual.rs"]
 mod manual;
+#[path = "cli/schema.rs"]
+mod schema;
 
 use std::process::{Command, Output};
 

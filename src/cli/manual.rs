@@ -1,4 +1,4 @@
-//! `completions` and `man`: what shells and `man` know of the commands, made from their arguments.
+//! `completions`, `man` and `schema`: what shells, `man` and editors know, made from the types.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -24,6 +24,18 @@ impl Completions {
         io::stdout()
             .write_all(&script)
             .map_err(Failure::of("the completions can't be written"))?;
+        Ok(Status::Right)
+    }
+}
+
+/// Print the JSON Schema of the plugin configuration, for editors and validators.
+#[derive(Args, Debug)]
+pub(super) struct Schema {}
+
+impl Schema {
+    pub(super) fn run(&self) -> Result<Status, Failure> {
+        writeln!(io::stdout(), "{:#}", crate::schema())
+            .map_err(Failure::of("the schema can't be written"))?;
         Ok(Status::Right)
     }
 }

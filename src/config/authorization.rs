@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde_json::Value;
 
 use super::comparison;
-use super::reader::{Input, Object, Read, record};
+use super::reader::{Dialect, Input, Object, Read, record};
+use super::schema::{Field, Schemas, any_of, one_of};
 use super::text::{HeaderName, Text};
 use crate::authz::{
     Condition, HostMatch, MetadataMatch, PathMatch, PeerPattern, PrincipalMatch, Rule, Test,
@@ -37,6 +39,10 @@ impl Read for Action {
                 None
             }
         }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        one_of(&["ALLOW", "AUDIT", "CUSTOM", "DENY"])
     }
 }
 
@@ -130,6 +136,10 @@ impl Read for AuthorizationRules {
             to: to.map(|to| to.operation.0).collect(),
             when: fields.when.into_iter().flat_map(|when| when.0).collect(),
         }))
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        RuleFields::schema(schemas)
     }
 }
 
@@ -246,6 +256,10 @@ impl Read for Source {
         }
         Some(Self(conditions))
     }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        SourceFields::schema(schemas)
+    }
 }
 
 record! {
@@ -293,6 +307,10 @@ impl Read for Operation {
             input.mistake("`operation` must not be empty: remove `to` to match any operation");
         }
         Some(Self(conditions))
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        OperationFields::schema(schemas)
     }
 }
 
@@ -445,6 +463,23 @@ impl Read for When {
             input.mistake("write at least one of `values` and `notValues`");
         }
         Some(Self(conditions([(false, values), (true, not_values)])))
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        let fields = [
+            Field::of::<Key>("key", &["The attribute that is looked at."]),
+            Field::of::<Vec<Text>>("values", &["One of these must match."]),
+            Field::of::<Vec<Text>>("not_values", &["None of these may match."]),
+        ];
+        let condition = schemas.record(module_path!(), "When", &fields);
+        match schemas.dialect() {
+            Dialect::Istio => condition,
+            Dialect::Short => any_of([
+                condition,
+                comparison::ClaimFields::schema(schemas),
+                comparison::ScopesFields::schema(schemas),
+            ]),
+        }
     }
 }
 

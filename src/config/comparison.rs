@@ -1,8 +1,9 @@
 //! Conditions that Istio doesn't have. They stand under `when` in the short form only.
 
-use serde_json::{Number, Value};
+use serde_json::{Number, Value, json};
 
 use super::reader::{Dialect, Input, Read, record};
+use super::schema::{Schemas, a, any_of};
 use super::text::{HeaderName, Text};
 use crate::authz::{Bound, Comparison, Condition, Operand, PeerPattern, Reference, Test, Wanted};
 use crate::jwt::ClaimPath;
@@ -169,6 +170,10 @@ impl Read for One {
     fn read(input: &Input<'_>) -> Option<Self> {
         wanted(input, |text| StringMatch::Exact(text.to_owned())).map(Self)
     }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        wanted_schema(schemas)
+    }
 }
 
 /// An item of a list; a string is a pattern.
@@ -178,6 +183,10 @@ pub(crate) struct Each(Wanted);
 impl Read for Each {
     fn read(input: &Input<'_>) -> Option<Self> {
         wanted(input, StringMatch::text).map(Self)
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        wanted_schema(schemas)
     }
 }
 
@@ -193,6 +202,15 @@ fn wanted(input: &Input<'_>, pattern: fn(&str) -> StringMatch) -> Option<Wanted>
     }
 }
 
+fn wanted_schema(schemas: &mut Schemas) -> Value {
+    any_of([
+        a("boolean"),
+        a("number"),
+        a("string"),
+        ReferenceFields::schema(schemas),
+    ])
+}
+
 /// At least one item.
 #[derive(Debug)]
 pub(crate) struct Listed(Vec<Wanted>);
@@ -205,6 +223,10 @@ impl Read for Listed {
         }
         Some(Self(items.into_iter().map(|Each(item)| item).collect()))
     }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        Vec::<Each>::schema(schemas)
+    }
 }
 
 impl Read for Number {
@@ -213,6 +235,10 @@ impl Read for Number {
             Value::Number(number) => Some(number.clone()),
             _ => input.expected("a number"),
         }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("number")
     }
 }
 
@@ -296,5 +322,9 @@ impl Read for SegmentNumber {
             input.mistake("not a segment: count from 1, to 255");
         }
         segment.map(Self)
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        json!({ "type": "integer", "minimum": 1, "maximum": u8::MAX })
     }
 }

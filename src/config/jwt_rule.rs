@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::reader::{Dialect, Input, Read, record};
+use super::schema::{Schemas, a, any_of};
 use super::text::{HeaderName, OutputHeader, Text};
 use crate::jwks::{KeySet, KeySetUri, Origin};
 use crate::jwt::ClaimPath;
@@ -139,6 +140,13 @@ impl Read for InlineKeySet {
             }
         }
     }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        match schemas.dialect() {
+            Dialect::Istio => a("string"),
+            Dialect::Short => any_of([a("string"), a("object")]),
+        }
+    }
 }
 
 /// Where in the header a token may stand.
@@ -172,6 +180,10 @@ impl Read for HeaderLocation {
             name: header.name,
             prefix: header.prefix.unwrap_or_default(),
         })
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        any_of([a("string"), JwtHeader::schema(schemas)])
     }
 }
 

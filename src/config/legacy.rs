@@ -6,9 +6,12 @@ mod jwt;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde_json::{Value, json};
+
 pub(crate) use self::jwt::{Jwt, Trigger};
 use super::port::PortNumber;
 use super::reader::{Input, Read, record};
+use super::schema::{Schemas, any_of, one_of};
 
 record! {
     /// What a Policy or MeshPolicy says.
@@ -96,6 +99,10 @@ impl Read for PortSelector {
             }
         }
     }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        PortFields::schema(schemas)
+    }
 }
 
 /// A name as services and their ports have it (RFC 1123).
@@ -140,6 +147,10 @@ impl Read for Binding {
             }
         }
     }
+
+    fn schema(_: &mut Schemas) -> Value {
+        one_of(&["USE_ORIGIN", "USE_PEER"])
+    }
 }
 
 /// How a peer tells who it is.
@@ -156,7 +167,8 @@ record! {
         jwt: Option<Jwt>,
     }
     unread {
-        mtls,
+        /// A certificate.
+        mtls: Option<MutualTls>,
     }
 }
 
@@ -178,6 +190,16 @@ impl Read for PeerMethod {
                 None
             }
         }
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        let nothing_more = json!({
+            "type": "object",
+            "properties": { "mtls": { "type": "null" } },
+            "required": ["mtls"],
+            "additionalProperties": false,
+        });
+        any_of([PeerFields::schema(schemas), nothing_more])
     }
 }
 
@@ -214,6 +236,10 @@ impl Read for MutualTlsMode {
                 None
             }
         }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        one_of(&["PERMISSIVE", "STRICT"])
     }
 }
 

@@ -4,6 +4,8 @@ use serde_json::Value;
 
 use super::port::PortNumber;
 use super::reader::{Input, Read, record};
+use super::schema::{Schemas, map_of, one_of};
+use crate::istio::Selector;
 
 /// Whether connections have to be mutual TLS.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -30,6 +32,10 @@ impl Read for Mode {
             }
         }
     }
+
+    fn schema(_: &mut Schemas) -> Value {
+        one_of(&["DISABLE", "PERMISSIVE", "STRICT", "UNSET"])
+    }
 }
 
 record! {
@@ -41,7 +47,8 @@ record! {
         port_level_mtls: Option<PortModes>,
     }
     unread {
-        selector,
+        /// Which workloads of the namespace. Default: all.
+        selector: Option<Selector>,
     }
     check check_ports;
 }
@@ -114,5 +121,9 @@ impl Read for PortModes {
             })
             .collect();
         modes.into_iter().collect::<Option<_>>().map(Self)
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        map_of(&MutualTls::schema(schemas))
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::reader::{Input, Read};
+use super::schema::{Schemas, a, any_of};
 
 /// A port that something can listen on.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -33,5 +34,9 @@ impl Read for PortNumber {
             input.mistake(Self::RANGE);
         }
         port
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        any_of([a("integer"), a("string")])
     }
 }

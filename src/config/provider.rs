@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::reader::{Input, Read, record};
+use super::schema::{Schemas, a, map_of};
 use super::text::{HeaderName, HeaderValue, Text, steers_proxy};
 use crate::matcher::StringMatch;
 
@@ -121,6 +124,10 @@ impl Read for PortNumber {
             None => input.expected("a number from 1 to 65535"),
         }
     }
+
+    fn schema(_: &mut Schemas) -> Value {
+        json!({ "type": "integer", "minimum": 1, "maximum": u16::MAX })
+    }
 }
 
 /// What stands before a path.
@@ -204,6 +211,10 @@ impl Read for Additional {
         Some(Self(headers))
     }
 
+    fn schema(_: &mut Schemas) -> Value {
+        map_of(&a("string"))
+    }
+
     fn absent(_: &Input<'_>, _: &str) -> Option<Self> {
         Some(Self(Vec::new()))
     }
@@ -216,5 +227,9 @@ pub(crate) struct Anything;
 impl Read for Anything {
     fn read(_: &Input<'_>) -> Option<Self> {
         Some(Self)
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        Value::Bool(true)
     }
 }

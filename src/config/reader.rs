@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::place::Place;
+use super::schema::{Schemas, a, map_of};
 
 /// One thing that is wrong in a configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -328,7 +329,7 @@ impl<'a> Object<'a> {
     }
 }
 
-fn camel_case(snake: &str) -> String {
+pub(super) fn camel_case(snake: &str) -> String {
     let mut camel = String::with_capacity(snake.len());
     let mut upper = false;
     for letter in snake.chars() {
@@ -349,6 +350,11 @@ pub(crate) trait Read: Sized {
     /// Reads the value, or reports what is wrong with it.
     fn read(input: &Input<'_>) -> Option<Self>;
 
+    /// What is read here, as JSON Schema: a string, if nothing else is said.
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
+    }
+
     /// The value of a field that isn't written (or is null, which protobuf's JSON takes as unset).
     fn absent(object: &Input<'_>, name: &str) -> Option<Self> {
         object.mistake(format!("`{name}` is missing"));
@@ -359,6 +365,10 @@ pub(crate) trait Read: Sized {
 impl<T: Read> Read for Option<T> {
     fn read(input: &Input<'_>) -> Option<Self> {
         T::read(input).map(Some)
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        T::schema(schemas)
     }
 
     fn absent(_: &Input<'_>, _: &str) -> Option<Self> {
@@ -391,6 +401,10 @@ impl<T: Read> Read for Vec<T> {
         read.into_iter().collect()
     }
 
+    fn schema(schemas: &mut Schemas) -> Value {
+        json!({ "type": "array", "items": T::schema(schemas) })
+    }
+
     fn absent(_: &Input<'_>, _: &str) -> Option<Self> {
         Some(Vec::new())
     }
@@ -402,6 +416,10 @@ impl Read for bool {
             Value::Bool(value) => Some(*value),
             _ => input.expected("true or false"),
         }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("boolean")
     }
 
     fn absent(_: &Input<'_>, _: &str) -> Option<Self> {
@@ -430,6 +448,10 @@ impl Read for BTreeMap<String, String> {
         read.into_iter().collect()
     }
 
+    fn schema(_: &mut Schemas) -> Value {
+        map_of(&a("string"))
+    }
+
     fn absent(_: &Input<'_>, _: &str) -> Option<Self> {
         Some(Self::new())
     }
@@ -442,6 +464,10 @@ impl Read for Duration {
             input.mistake("not a duration; write for example \"5s\", \"1m30s\" or \"500ms\"");
         }
         duration
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        json!({ "type": "string", "pattern": "^([0-9.]+(h|m|s|ms|us|µs|ns))+$" })
     }
 }
 
@@ -471,7 +497,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then_some(total)
 }
 
-/// Declares a struct that is read from an object; the doc comment of a field is its reference.
+/// Declares a struct that is read from an object; the doc comment of a field is its reference, and
+/// its description in the schema.
 ///
 /// Fields under `beyond` are ours: they can't be written inside an Istio resource. Those under
 /// `not_yet` are Istio's and can't be decided by this version; those under `unread` are right
@@ -480,18 +507,18 @@ macro_rules! record {
     (
         $(#[$meta:meta])*
         pub(crate) struct $name:ident {
-            $( $(#[$field_meta:meta])* $field:ident: $type:ty, )*
+            $( $(#[doc = $doc:literal])* $field:ident: $type:ty, )*
         }
-        $( beyond { $( $(#[$beyond_meta:meta])* $beyond:ident: $beyond_type:ty, )* } )?
+        $( beyond { $( $(#[doc = $beyond_doc:literal])* $beyond:ident: $beyond_type:ty, )* } )?
         $( not_yet { $( $not_yet:ident, )* } )?
-        $( unread { $( $unread:ident, )* } )?
+        $( unread { $( $(#[doc = $unread_doc:literal])* $unread:ident: $unread_type:ty, )* } )?
         $( check $check:path; )?
     ) => {
         $(#[$meta])*
         #[derive(Debug)]
         pub(crate) struct $name {
-            $( $(#[$field_meta])* pub(crate) $field: $type, )*
-            $( $( $(#[$beyond_meta])* pub(crate) $beyond: $beyond_type, )* )?
+            $( $(#[doc = $doc])* pub(crate) $field: $type, )*
+            $( $( $(#[doc = $beyond_doc])* pub(crate) $beyond: $beyond_type, )* )?
         }
 
         impl $crate::config::reader::Read for $name {
@@ -514,6 +541,18 @@ macro_rules! record {
                 }
                 $( $check(&record, input); )?
                 Some(record)
+            }
+
+            fn schema(schemas: &mut $crate::config::schema::Schemas) -> serde_json::Value {
+                use $crate::config::schema::Field;
+                schemas.record(module_path!(), stringify!($name), &[
+                    $( Field::of::<$type>(stringify!($field), &[$($doc),*]), )*
+                    $( $( Field::of::<$unread_type>(stringify!($unread), &[$($unread_doc),*]), )* )?
+                    $( $(
+                        Field::of::<$beyond_type>(stringify!($beyond), &[$($beyond_doc),*])
+                            .beyond(),
+                    )* )?
+                ])
             }
         }
     };

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use serde_json::Value;
+
 use crate::authz::TrustDomains;
 use crate::config::legacy::PortSelector;
 use crate::config::reader::{Input, Read, record};
+use crate::config::schema::Schemas;
 use crate::config::text::{Text, text};
 use crate::config::{ServicePort, Workload};
 use crate::policy::Node;
@@ -136,6 +139,10 @@ impl Read for Target {
                 None
             }
         }
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        TargetRef::schema(schemas)
     }
 }
 

@@ -1,9 +1,11 @@
 //! The tokens that a Policy asks for, and on which paths.
 
 use regex_lite::Regex;
+use serde_json::Value;
 
 use crate::config::jwt_rule::{HeaderLocation, InlineKeySet, JwtRule, check_rule};
 use crate::config::reader::{Input, Read, record};
+use crate::config::schema::Schemas;
 use crate::config::text::{HeaderName, Text};
 use crate::jwks::KeySetUri;
 use crate::matcher::StringMatch;
@@ -88,6 +90,10 @@ impl Read for Jwt {
             triggers: fields.trigger_rules,
         })
     }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        JwtFields::schema(schemas)
+    }
 }
 
 record! {
@@ -154,6 +160,10 @@ impl Read for PathPattern {
                 None
             }
         }
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        PatternFields::schema(schemas)
     }
 }
 
