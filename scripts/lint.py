@@ -1,5 +1,7 @@
-"""Checks the syntax of scripts and configuration files, and that both ways to run Envoy name the same version."""
+"""Checks the syntax of scripts and configuration files, that both ways to run Envoy name the same version, and that
+README.md shows the benchmark that was published."""
 
+import json
 import py_compile
 import re
 import shutil
@@ -11,6 +13,8 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "envoy")]
+import report  # noqa: E402
 
 
 def scripts() -> list[str]:
@@ -46,11 +50,18 @@ def configuration() -> list[str]:
     return mistakes
 
 
+def benchmark() -> list[str]:
+    published = ROOT / "bench/results/published.json"
+    if not published.exists() or report.section(json.loads(published.read_text())) in report.README.read_text():
+        return []
+    return [f"{report.README}: it doesn't show {published}: `make bench README=1` writes both"]
+
+
 def failures(command: list) -> list[str]:
     done = subprocess.run(command, capture_output=True, text=True)
     return [done.stderr.strip() or f"{command} failed"] if done.returncode else []
 
 
-mistakes = scripts() + configuration()
+mistakes = scripts() + configuration() + benchmark()
 print("\n".join(mistakes), end="\n" if mistakes else "", file=sys.stderr)
 sys.exit(bool(mistakes))
