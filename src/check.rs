@@ -21,8 +21,8 @@ const CLIENTS_OWN: [&str; 2] = ["authorization", "cookie"];
 const TO_REMOVE: &str = "x-envoy-auth-headers-to-remove";
 
 /// A service that is asked about requests, of one policy.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct CheckId(usize);
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct CheckId(pub(crate) usize);
 
 /// A request without body that the shell is to send.
 #[derive(Clone, Debug)]
@@ -100,6 +100,12 @@ impl Checks {
     pub(crate) fn new(mut services: Vec<(Service, RuleSet)>) -> Self {
         services.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         Self(services)
+    }
+
+    /// The services by their names, and what they are asked about.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &RuleSet)> {
+        let services = self.0.iter();
+        services.map(|(service, rules)| (service.name.as_str(), rules))
     }
 
     /// Has every service asked about whose policies the request is, one after the other; each sees

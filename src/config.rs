@@ -311,5 +311,8 @@ record! {
     pub(crate) struct Errors {
         /// The realm of the challenge. Default: the address of the request without its query.
         realm: Option<HeaderValue>,
+        /// A header that refusals get, with their reason and policy, for staging: it tells clients about
+        /// your policies.
+        reason_header: Option<OutputHeader>,
     }
 }

@@ -81,7 +81,11 @@ pub(crate) fn decide(
         Err(Halt::Await(key_sets)) => return Outcome::Await(key_sets),
         Err(Halt::Refused(refusal)) => {
             let state = told.refused(&refusal, None, None);
-            return Outcome::Refuse(refusal, Told { state, notes });
+            let told = Told {
+                notes,
+                ..Told::of(state)
+            };
+            return Outcome::Refuse(refusal, told);
         }
     };
     // Policies see what the upstream will see: written headers instead of the client's copies, and
@@ -108,11 +112,20 @@ pub(crate) fn decide(
         Ok(rule) => {
             let state = told.forwarded(rule.as_ref(), identity, would.as_ref());
             let changes = normalised.then(passed.changes).then(own);
-            Outcome::Forward(changes, Told { state, notes })
+            let told = Told {
+                state,
+                notes,
+                allowed_by: rule.map(|rule| rule.place),
+            };
+            Outcome::Forward(changes, told)
         }
         Err(refusal) => {
             let state = told.refused(&refusal, identity, would.as_ref());
-            Outcome::Refuse(refusal, Told { state, notes })
+            let told = Told {
+                notes,
+                ..Told::of(state)
+            };
+            Outcome::Refuse(refusal, told)
         }
     }
 }

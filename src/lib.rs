@@ -47,6 +47,7 @@ mod json;
 mod jwks;
 mod jwt;
 mod matcher;
+mod metrics;
 mod mtls;
 mod outcome;
 mod path;

@@ -56,10 +56,15 @@ impl MutualTls {
         composed
     }
 
-    /// The PeerAuthentication that requires mutual TLS on some port.
-    pub(crate) fn required_by(&self) -> Option<&str> {
+    /// The PeerAuthentications that require mutual TLS on some port.
+    pub(crate) fn requirers(&self) -> impl Iterator<Item = &str> {
         let all = self.ports.values().chain([&self.everywhere]);
-        all.flatten().map(String::as_str).next()
+        all.flatten().map(String::as_str)
+    }
+
+    /// One of them.
+    pub(crate) fn required_by(&self) -> Option<&str> {
+        self.requirers().next()
     }
 
     /// Refuses a connection that has to be mutual TLS and isn't.

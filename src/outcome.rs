@@ -26,13 +26,15 @@ pub struct Told {
     pub state: Vec<Property>,
     /// In the log.
     pub notes: Vec<Note>,
+    /// In metrics, where an ALLOW policy let the request in: its place among those that apply.
+    pub allowed_by: Option<usize>,
 }
 
 impl Told {
     pub(crate) fn of(state: Vec<Property>) -> Self {
         Self {
             state,
-            notes: Vec::new(),
+            ..Self::default()
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::config::{
 use crate::filter_state::FilterState;
 use crate::istio::{DryRun, Here, Kind, Resource};
 use crate::jwks::{Fetching, KeySetId, KeySetSource, Origin};
+use crate::metrics::{Counted, Names};
 use crate::mtls::{MutualTls, Scoped};
 use crate::path::Paths;
 
@@ -62,6 +63,9 @@ pub struct Policy {
     pub(crate) verification: Verification,
     /// How many tokens are remembered, and in how many bytes.
     pub(crate) token_cache: (u32, u32),
+    /// The header of a refusal that tells its reason.
+    pub(crate) reason_header: Option<String>,
+    pub(crate) names: Rc<Names>,
     key_sets: Vec<Rc<KeySetSource>>,
     shares_keys: Option<bool>,
     summary: String,
@@ -173,6 +177,8 @@ struct Compiler {
     policies: Policies,
     mutual_tls: Vec<Scoped>,
     key_sets: Vec<Rc<KeySetSource>>,
+    /// By key set: the first issuer that it is for, or where it is where no issuer is named.
+    issuers: Vec<String>,
     /// Resources that are for other workloads.
     elsewhere: Vec<String>,
 }
@@ -187,6 +193,7 @@ impl Compiler {
             policies: Policies::default(),
             mutual_tls: Vec::new(),
             key_sets: Vec::new(),
+            issuers: Vec::new(),
             elsewhere: Vec::new(),
         }
     }
@@ -294,9 +301,9 @@ impl Compiler {
         if let Some(name) = mutual_tls.required_by() {
             summary.push_str(&format!("; {name} requires mutual TLS"));
         }
-        let names = older.names();
-        if !names.is_empty() {
-            summary.push_str(&format!("; authentication by {}", names.join(", ")));
+        let older_names = older.names();
+        if !older_names.is_empty() {
+            summary.push_str(&format!("; authentication by {}", older_names.join(", ")));
         }
         if !self.elsewhere.is_empty() {
             let (named, rest) = self.elsewhere.split_at(self.elsewhere.len().min(MAX_NAMED));
@@ -308,7 +315,7 @@ impl Compiler {
         }
         let nothing = self.rules.is_empty()
             && self.policies.is_empty()
-            && names.is_empty()
+            && older_names.is_empty()
             && mutual_tls.required_by().is_none();
         if nothing {
             warnings.push(Mistake::at(
@@ -316,6 +323,32 @@ impl Compiler {
                 "nothing applies here, so every request passes",
             ));
         }
+        let owned =
+            |names: Vec<&str>| -> Vec<String> { names.into_iter().map(str::to_owned).collect() };
+        let (older_names, requirers) =
+            (owned(older_names), owned(mutual_tls.requirers().collect()));
+        let checks = self.policies.checks(&providers);
+        let audit = RuleSet::new(self.policies.audit, Unknown::Matches);
+        let dry_run = PolicySet::new(self.policies.dry_run_deny, self.policies.dry_run_allow);
+        let authorization = PolicySet::new(self.policies.deny, self.policies.allow);
+        let names = Names::new(
+            &Counted {
+                allow: authorization.allow.policies(),
+                audit: audit.policies(),
+                custom: checks.iter().map(|(_, rules)| rules.policies()).collect(),
+                deny: authorization.deny.policies(),
+                dry_run: [dry_run.deny.policies(), dry_run.allow.policies()],
+                mutual_tls: &requirers,
+                older: &older_names,
+            },
+            checks.iter().map(|(name, _)| name.to_owned()).collect(),
+            self.issuers,
+        );
+        let errors = config.errors;
+        let (realm, reason_header) = errors.map_or((None, None), |errors| {
+            let realm = errors.realm.map(|realm| realm.0);
+            (realm, errors.reason_header.map(|header| header.0))
+        });
         Ok(Policy {
             summary,
             mutual_tls,
@@ -325,21 +358,20 @@ impl Compiler {
                 config.tokens.unwrap_or_default(),
                 metadata,
             ),
-            checks: self.policies.checks(&providers),
-            audit: RuleSet::new(self.policies.audit, Unknown::Matches),
-            dry_run: PolicySet::new(self.policies.dry_run_deny, self.policies.dry_run_allow),
-            authorization: PolicySet::new(self.policies.deny, self.policies.allow),
+            checks,
+            audit,
+            dry_run,
+            authorization,
             filter_state: FilterState::new(config.filter_state),
             paths: Paths {
                 normalization: config.path_normalization.unwrap_or_default(),
                 ambiguous: config.ambiguous_paths.unwrap_or_default(),
             },
-            realm: config
-                .errors
-                .and_then(|errors| errors.realm)
-                .map(|realm| realm.0),
             verification: config.verification.unwrap_or_default(),
             token_cache: TokenCache::bounds(config.token_cache),
+            realm,
+            reason_header,
+            names: Rc::new(names),
             key_sets: self.key_sets,
             shares_keys: config.jwks.and_then(|jwks| jwks.shared),
             warnings,
@@ -349,13 +381,17 @@ impl Compiler {
     fn rule(&mut self, mut rule: JwtRule, defaults: Option<&Defaults>) -> Rule {
         let uri = rule.jwks_uri.take().map(Origin::At);
         let origin = uri.or_else(|| Origin::of_issuer(rule.issuer()?));
+        let issuer = rule.issuer().map(str::to_owned);
         let keys = match (rule.jwks.take(), origin) {
             (Some(inline), _) => Keys::Inline(Rc::new(inline.0)),
-            (None, Some(origin)) => Keys::Remote(self.key_set(KeySetSource {
-                origin,
-                timeout: rule.timeout.unwrap_or(DEFAULT_TIMEOUT),
-                fetching: Rc::clone(&self.fetching),
-            })),
+            (None, Some(origin)) => {
+                let source = KeySetSource {
+                    origin,
+                    timeout: rule.timeout.unwrap_or(DEFAULT_TIMEOUT),
+                    fetching: Rc::clone(&self.fetching),
+                };
+                Keys::Remote(self.key_set(source, issuer))
+            }
             (None, None) => Keys::Nowhere,
         };
         self.rule_count += 1;
@@ -363,12 +399,14 @@ impl Compiler {
     }
 
     /// Rules with the same source share what is fetched.
-    fn key_set(&mut self, source: KeySetSource) -> KeySetId {
+    fn key_set(&mut self, source: KeySetSource, issuer: Option<String>) -> KeySetId {
         let known = self
             .key_sets
             .iter()
             .position(|other| other.is_same(&source));
         KeySetId(known.unwrap_or_else(|| {
+            let uri = || source.origin.uri().to_string();
+            self.issuers.push(issuer.unwrap_or_else(uri));
             self.key_sets.push(Rc::new(source));
             self.key_sets.len() - 1
         }))

@@ -27,6 +27,30 @@ pub struct Reply {
 /// `x-envoy-original-path`, which a client can write.
 #[must_use]
 pub fn reply(refusal: &Refusal, policy: Option<&Policy>, request: &Request) -> Reply {
+    let mut reply = answer(refusal, policy, request);
+    if let Some(name) = policy.and_then(|policy| policy.reason_header.as_ref()) {
+        // A service that was asked may have written it, too.
+        reply.headers.retain(|(header, _)| header != name);
+        reply
+            .headers
+            .push((name.clone(), why(refusal).into_bytes()));
+    }
+    reply
+}
+
+/// The reason and the policy, as an item with a parameter (RFC 9651 section 3.3).
+fn why(refusal: &Refusal) -> String {
+    let code = refusal.reason.code();
+    match &refusal.policy {
+        Some(policy) => format!(
+            "{code}; policy=\"{}\"",
+            quoted(&printable(policy.as_bytes()))
+        ),
+        None => code.to_owned(),
+    }
+}
+
+fn answer(refusal: &Refusal, policy: Option<&Policy>, request: &Request) -> Reply {
     let reason = refusal.reason;
     if let Some(denial) = &refusal.denial {
         return Reply {
@@ -79,13 +103,7 @@ fn details(refusal: &Refusal) -> String {
 }
 
 fn address(request: &Request) -> String {
-    let part = |bytes: Option<&[u8]>| -> String {
-        let printable = bytes.unwrap_or_default().iter();
-        printable
-            .filter(|byte| (b' '..=b'~').contains(byte))
-            .map(|byte| char::from(*byte))
-            .collect()
-    };
+    let part = |bytes: Option<&[u8]>| printable(bytes.unwrap_or_default());
     let mut address = format!(
         "{}://{}{}",
         part(request.value(":scheme")),
@@ -94,6 +112,12 @@ fn address(request: &Request) -> String {
     );
     address.truncate(MAX_REALM);
     address
+}
+
+/// What of some text can stand in a header.
+fn printable(bytes: &[u8]) -> String {
+    let printable = bytes.iter().filter(|byte| (b' '..=b'~').contains(byte));
+    printable.map(|byte| char::from(*byte)).collect()
 }
 
 /// RFC 9110 section 5.6.4.

@@ -7,6 +7,8 @@ mod support;
 mod checks;
 #[path = "envoy/metadata.rs"]
 mod metadata;
+#[path = "envoy/metrics.rs"]
+mod metrics;
 #[path = "envoy/paths.rs"]
 mod paths;
 #[path = "envoy/proxied.rs"]

@@ -15,6 +15,8 @@ mod fetches;
 mod fixture;
 #[path = "plugin/harm.rs"]
 mod harm;
+#[path = "plugin/metrics.rs"]
+mod metrics;
 #[path = "plugin/sharing.rs"]
 mod sharing;
 #[path = "plugin/verification.rs"]

@@ -52,6 +52,8 @@ struct Interned {
 /// A rule and its place, in Istio's form: `ns[foo]-policy[name]-rule[0]`. It is put together only
 /// where it is told.
 pub(crate) struct RuleName<'p> {
+    /// The place of the policy among those of its action.
+    pub(crate) place: usize,
     policy: &'p str,
     index: usize,
 }
@@ -83,6 +85,11 @@ impl RuleSet {
         }
         (set.conditions, set.shared) = table.finish();
         set
+    }
+
+    /// The policies, in their order.
+    pub(crate) fn policies(&self) -> &[String] {
+        &self.policies
     }
 
     /// Whether there is no policy.
@@ -133,6 +140,7 @@ impl RuleSet {
 
     fn name(&self, rule: &Compiled) -> Option<RuleName<'_>> {
         Some(RuleName {
+            place: rule.policy,
             policy: self.policies.get(rule.policy)?,
             index: rule.index,
         })

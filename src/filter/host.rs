@@ -17,6 +17,7 @@ use proxy_wasm::hostcalls;
 
 use crate::check::Check;
 use crate::jwks::{Fetch, FetchError};
+use crate::metrics::Kind;
 use crate::reply::Reply;
 use crate::request::{Line, Request};
 
@@ -46,6 +47,9 @@ unsafe extern "C" {
     fn proxy_get_log_level(level: *mut u32) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_get_buffer_bytes(
         buffer: u32,
         start: usize,
@@ -166,10 +170,40 @@ pub(crate) fn log_level() -> log::LevelFilter {
 
 /// Seconds since the Unix epoch.
 pub(crate) fn now() -> Result<u64, Status> {
+    Ok(clock()?.as_secs())
+}
+
+/// The time since the Unix epoch.
+pub(crate) fn clock() -> Result<Duration, Status> {
     let mut nanoseconds = 0;
     // SAFETY: the host writes one u64.
     check(unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) })?;
-    Ok(nanoseconds / 1_000_000_000)
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// Finds a metric by its name, or makes it; its number is for the calls below.
+pub(crate) fn define_metric(kind: Kind, name: &str) -> Result<u32, Status> {
+    let kind = match kind {
+        Kind::Counter => 0,
+        Kind::Gauge => 1,
+        Kind::Histogram => 2,
+    };
+    let mut id = 0;
+    // SAFETY: the bytes outlive the call, and the host writes one u32.
+    check(unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) })?;
+    Ok(id)
+}
+
+/// Adds to a counter.
+pub(crate) fn increment_metric(id: u32, by: u64) -> Result<(), Status> {
+    // SAFETY: no memory is involved.
+    check(unsafe { proxy_increment_metric(id, i64::try_from(by).unwrap_or(i64::MAX)) })
+}
+
+/// Sets a gauge, or adds a value to a histogram.
+pub(crate) fn record_metric(id: u32, value: u64) -> Result<(), Status> {
+    // SAFETY: no memory is involved.
+    check(unsafe { proxy_record_metric(id, value) })
 }
 
 /// Asks for ticks from now on.

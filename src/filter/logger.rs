@@ -60,6 +60,14 @@ impl RateBound {
         self.lines += 1;
         Some(std::mem::take(&mut self.withheld))
     }
+
+    /// How many lines were withheld in a second that is over, of which no line has told since.
+    pub(crate) fn settle(&mut self, now: u64) -> u64 {
+        match now == self.second {
+            true => 0,
+            false => std::mem::take(&mut self.withheld),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -75,6 +83,18 @@ mod tests {
         assert_eq!(bound.admit(5), None);
         assert_eq!(bound.admit(5), None);
         assert_eq!(bound.admit(6), Some(2));
+        assert_eq!(bound.admit(6), Some(0));
+    }
+
+    #[test]
+    fn what_no_line_tells_is_told_when_the_second_is_over() {
+        let mut bound = RateBound::default();
+        for _ in 0..LINES_A_SECOND + 3 {
+            bound.admit(5);
+        }
+        assert_eq!(bound.settle(5), 0);
+        assert_eq!(bound.settle(6), 3);
+        assert_eq!(bound.settle(6), 0);
         assert_eq!(bound.admit(6), Some(0));
     }
 }

@@ -63,6 +63,12 @@ impl Root {
         Worker::new(self.id, policy, is_private())
     }
 
+    fn report(&self, now: u64) {
+        for worker in self.worker.iter().chain(&self.replaced) {
+            worker.report(now);
+        }
+    }
+
     /// Sends the fetches that are wanted now.
     fn fetch(&mut self, worker: &Rc<Worker>, now: u64) {
         for id in worker.wanted(now) {
@@ -129,6 +135,12 @@ impl Root {
 }
 
 impl Context for Root {
+    /// The last word of a plugin that another one replaces.
+    fn on_done(&mut self) -> bool {
+        self.report(host::now().unwrap_or_default());
+        true
+    }
+
     fn on_http_call_response(&mut self, token: u32, _: usize, _: usize, _: usize) {
         match self.calls.remove(&token) {
             Some((worker, Call::Fetch(id))) => self.fetched(&worker, id),
@@ -174,6 +186,7 @@ impl RootContext for Root {
         let Ok(now) = host::now() else {
             return;
         };
+        self.report(now);
         self.replaced.retain(|worker| worker.has_waiting());
         let workers: Vec<_> = self.worker.iter().chain(&self.replaced).cloned().collect();
         for worker in &workers {

@@ -8,12 +8,14 @@ use std::time::Duration;
 use super::attributes::CurrentRequest;
 use super::host;
 use super::logger::RateBound;
+use super::metrics::Metrics;
 use super::shared::Shared;
 use crate::check::{Check, CheckAnswer, CheckId, Checked};
 use crate::config::reader::Mistakes;
 use crate::evaluate::{Known, evaluate};
 use crate::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore};
 use crate::jwt::Verifier;
+use crate::metrics::{CheckResult, FetchResult, Series};
 use crate::outcome::{Change, Changes, Note, Outcome, Property, Reason, Refusal};
 use crate::policy::Policy;
 use crate::reply::reply;
@@ -34,6 +36,7 @@ pub(crate) struct Worker {
     shared: Option<Shared>,
     waiting: RefCell<Vec<Waiting>>,
     lines: RefCell<RateBound>,
+    pub(crate) metrics: Metrics,
     /// Whether a tick was asked for that comes sooner than the next regular one. Asking again
     /// would put it off.
     tick_is_near: Cell<bool>,
@@ -46,6 +49,8 @@ struct Waiting {
     ruling: Rc<Ruling>,
     on: Need,
     met: Met,
+    /// The time since the Unix epoch at which it began to wait.
+    since: Duration,
 }
 
 /// What a request waits for.
@@ -90,6 +95,7 @@ impl Worker {
     pub(crate) fn new(root: u32, policy: Policy, is_private: bool) -> Result<Self, Mistakes> {
         let verifier = Verifier::new(&policy, Some(host::verify_signature))?;
         let mut keys = KeyStore::new(&policy, getrandom::u64().unwrap_or_default());
+        let metrics = Metrics::new(Rc::clone(&policy.names));
         let shares = policy.shares_keys().unwrap_or(is_private);
         if shares {
             keys.prefetch();
@@ -102,6 +108,7 @@ impl Worker {
             policy,
             waiting: RefCell::default(),
             lines: RefCell::default(),
+            metrics,
             tick_is_near: Cell::default(),
         })
     }
@@ -123,7 +130,11 @@ impl Worker {
                     .make(&changes, ruling)
                     .and_then(|()| write(&told.state))
                 {
-                    Ok(()) => Verdict::Forward,
+                    Ok(()) => {
+                        let series = self.metrics.names.allowed(told.allowed_by);
+                        self.metrics.count(series);
+                        Verdict::Forward
+                    }
                     // A header that should have gone may still be there.
                     Err(_) => self.give_up(&request),
                 }
@@ -153,6 +164,7 @@ impl Worker {
             ruling: Rc::clone(ruling),
             on,
             met,
+            since: host::clock().unwrap_or_default(),
         });
         Verdict::Wait
     }
@@ -164,6 +176,7 @@ impl Worker {
     }
 
     fn refuse(&self, refusal: &Refusal, state: &[Property], request: &Request) -> Verdict {
+        self.metrics.count(self.metrics.names.refused(refusal));
         self.log(log::Level::Info, || {
             let code = refusal.reason.code();
             let policy = refusal.policy.as_deref().unwrap_or("none");
@@ -239,7 +252,10 @@ impl Worker {
 
     /// Takes what came of a check, and decides again about the request.
     pub(crate) fn answered(&self, stream: u32, id: CheckId, answer: Option<CheckAnswer>) {
+        let result = CheckResult::of(answer.as_ref().map(|answer| answer.status));
+        self.metrics.count(Series::Checked(id, result));
         self.wake(
+            Series::CheckTime(id),
             |waiting| waiting.stream == stream && matches!(waiting.on, Need::Check(None)),
             |met| {
                 let answer = answer.clone();
@@ -285,7 +301,11 @@ impl Worker {
         let key_set = self.policy.key_set(id)?;
         let mut keys = self.keys.borrow_mut();
         let mut has_keys = false;
-        match keys.finish(id, answer, now) {
+        let fetched = keys.finish(id, answer, now);
+        if let Some(result) = FetchResult::of(&fetched) {
+            self.metrics.count(Series::Fetched(id, result));
+        }
+        match fetched {
             Ok(Fetched::Next(fetch)) => return Some(fetch),
             Ok(Fetched::Late) => return None,
             Ok(Fetched::Keys(warnings)) => {
@@ -311,23 +331,33 @@ impl Worker {
     /// there is none to wait for.
     fn came(&self, id: KeySetId, was_fetched: bool) {
         self.wake(
+            Series::KeyWait,
             |waiting| matches!(&waiting.on, Need::KeySets(ids) if ids.contains(&id)),
             |met| met.key_sets.extend(was_fetched.then_some(id)),
         );
     }
 
-    /// Decides again about those requests, which have met with something.
-    fn wake(&self, is_ready: impl Fn(&Waiting) -> bool, meet: impl Fn(&mut Met)) {
+    /// Decides again about those requests, which have met with something. How long they waited is a value
+    /// of this series.
+    fn wake(&self, time: Series, is_ready: impl Fn(&Waiting) -> bool, meet: impl Fn(&mut Met)) {
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         let (ready, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_ready);
         self.waiting.borrow_mut().extend(others);
+        if ready.is_empty() {
+            return;
+        }
+        let now = host::clock().unwrap_or_default();
         for Waiting {
             stream,
             ruling,
             mut met,
+            since,
             ..
         } in ready
         {
+            let waited = now.saturating_sub(since).as_millis();
+            let waited = u64::try_from(waited).unwrap_or(u64::MAX);
+            self.metrics.observe(time, waited);
             meet(&mut met);
             // A stream that is gone needs no answer.
             if host::set_effective_context(stream).is_ok() {
@@ -373,11 +403,33 @@ impl Worker {
 
     fn note(&self, notes: &[Note]) {
         for note in notes {
+            if let Some(series) = self.metrics.names.noted(note) {
+                self.metrics.count(series);
+            }
             let level = match note {
                 Note::Audit(_) | Note::DryRun(_) => log::Level::Info,
                 Note::Unchecked(_) => log::Level::Warn,
             };
             self.log(level, || note.to_string());
+        }
+    }
+
+    /// Tells what has come together since the last tick: counts, when keys were fetched, and how many lines
+    /// were left out of the log.
+    pub(crate) fn report(&self, now: u64) {
+        let keys = self.keys.borrow();
+        for id in (0..self.policy.key_sets().len()).map(KeySetId) {
+            if let Some(time) = keys.fetched_at(id) {
+                self.metrics.set(Series::FetchedAt(id), time);
+            }
+        }
+        self.metrics.flush();
+        let withheld = self.lines.borrow_mut().settle(now);
+        let level = log::max_level().to_level();
+        if let Some(level) = level.filter(|_| withheld > 0) {
+            // As loud as the lines may have been.
+            let level = level.min(log::Level::Info);
+            log::log!(level, "{withheld} more lines were left out");
         }
     }
 

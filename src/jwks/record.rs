@@ -31,7 +31,7 @@ pub(crate) struct Record {
     refetch_at: u64,
     /// The keys are to be fetched again, while they serve on.
     refresh_at: u64,
-    fetched_at: u64,
+    pub(super) fetched_at: u64,
     /// How long the keys may be kept, in seconds.
     lifetime: u64,
     /// The last answer was an empty set, which didn't replace the keys yet.

@@ -24,7 +24,7 @@ use super::source::{Fetch, KeySetSource, Origin};
 use crate::policy::Policy;
 
 /// A key set of the policy that is fetched.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct KeySetId(pub(crate) usize);
 
 /// The fetched key sets of a policy, as one worker has them.
@@ -126,6 +126,12 @@ impl KeyStore {
     /// Whether a fetch of the set is under way, here or at another worker.
     pub(crate) fn is_busy(&self, id: KeySetId, now: u64) -> bool {
         self.slots.get(id.0).is_some_and(|slot| slot.is_busy(now))
+    }
+
+    /// When the keys of a set were fetched, in seconds since the Unix epoch; `None` where there are none.
+    pub(crate) fn fetched_at(&self, id: KeySetId) -> Option<u64> {
+        let slot = self.slots.get(id.0)?;
+        slot.keys.as_ref().map(|_| slot.record.fetched_at)
     }
 
     /// Tells the keys of a set from those before and after.

@@ -65,7 +65,10 @@ struct Host {
     shared: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
     cas: u32,
     tick_period: u32,
-    metrics: Vec<(String, u64)>,
+    /// By name: the kind, and what was recorded. Counters and gauges have one value.
+    metrics: BTreeMap<String, (u32, Vec<u64>)>,
+    /// By number: a name.
+    metric_names: Vec<String>,
     calls: BTreeMap<&'static str, usize>,
     forced: BTreeMap<String, u32>,
     verify_signature: Option<VerifySignature>,
@@ -406,6 +409,16 @@ impl Vm {
 
     pub fn tick_period(&self) -> u32 {
         with(|host| host.tick_period)
+    }
+
+    /// What a counter, gauge or histogram holds, by the name that the plugin gave it.
+    pub fn metric(&self, name: &str) -> Option<Vec<u64>> {
+        with(|host| Some(host.metrics.get(name)?.1.clone()))
+    }
+
+    /// The names of all metrics.
+    pub fn metrics(&self) -> Vec<String> {
+        with(|host| host.metrics.keys().cloned().collect())
     }
 
     /// How often each host function was called.

@@ -105,53 +105,63 @@ unsafe extern "C" fn proxy_call_foreign_function(
     })
 }
 
+const COUNTER: u32 = 0;
+const GAUGE: u32 = 1;
+const HISTOGRAM: u32 = 2;
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn proxy_define_metric(
-    _kind: u32,
+    kind: u32,
     name: *const u8,
     name_size: usize,
     id: *mut u32,
 ) -> u32 {
     let name = from_bytes(unsafe { bytes(name, name_size) });
     call("proxy_define_metric", |host| {
-        unsafe { *id = u32::try_from(host.metrics.len()).expect("few metrics") };
-        host.metrics.push((name, 0));
+        let values = match kind {
+            COUNTER | GAUGE => vec![0],
+            _ => Vec::new(),
+        };
+        let (known, _) = host.metrics.entry(name.clone()).or_insert((kind, values));
+        if *known != kind {
+            host.violations.push(format!("{name} is of two kinds"));
+        }
+        unsafe { *id = u32::try_from(host.metric_names.len()).expect("few metrics") };
+        host.metric_names.push(name);
         OK
     })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn proxy_get_metric(id: u32, value: *mut u64) -> u32 {
-    call("proxy_get_metric", |host| {
-        match host.metrics.get(id as usize) {
-            Some((_, current)) => {
-                unsafe { *value = *current };
-                OK
-            }
-            None => NOT_FOUND,
-        }
+    metric("proxy_get_metric", id, |_, values| {
+        unsafe { *value = values.last().copied().unwrap_or_default() };
     })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_record_metric(id: u32, value: u64) -> u32 {
-    call("proxy_record_metric", |host| {
-        match host.metrics.get_mut(id as usize) {
-            Some((_, current)) => {
-                *current = value;
-                OK
-            }
-            None => NOT_FOUND,
-        }
+    metric("proxy_record_metric", id, |kind, values| match kind {
+        HISTOGRAM => values.push(value),
+        GAUGE => *values = vec![value],
+        _ => panic!("a counter is no gauge"),
     })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_increment_metric(id: u32, offset: i64) -> u32 {
-    call("proxy_increment_metric", |host| {
-        match host.metrics.get_mut(id as usize) {
-            Some((_, current)) => {
-                *current = current.saturating_add_signed(offset);
+    metric("proxy_increment_metric", id, |kind, values| {
+        assert_eq!(kind, COUNTER, "only counters are incremented");
+        values[0] = values[0].saturating_add_signed(offset);
+    })
+}
+
+fn metric(name: &'static str, id: u32, work: impl FnOnce(u32, &mut Vec<u64>)) -> u32 {
+    call(name, |host| {
+        let metric = host.metric_names.get(id as usize);
+        match metric.and_then(|metric| host.metrics.get_mut(metric)) {
+            Some((kind, values)) => {
+                work(*kind, values);
                 OK
             }
             None => NOT_FOUND,

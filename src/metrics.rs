@@ -1,0 +1,469 @@
+//! What is measured: time series, their names and labels, and how many there can be.
+//!
+//! A name has its labels in it, in Graphite's form: `portcullis_requests_total;decision=deny;...`.
+//! Envoy's `stats_tags` make labels of them again (`envoy/observability/stats-tags.yaml`).
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use rustc_hash::FxHashMap;
+
+use crate::check::CheckId;
+use crate::jwks::{FetchError, Fetched, KeySetId};
+use crate::outcome::{DryRun, Fault, Note, Reason, Refusal};
+
+/// How many policies of one action have series of their own. The others share `policy=other`.
+const MAX_POLICIES: usize = 256;
+
+/// What a label can't hold as it is: what ends it, what escapes, and what formats of metrics quote.
+const ESCAPED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'%')
+    .add(b';')
+    .add(b'\\')
+    .add(b'|');
+
+/// One time series.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Series {
+    /// Requests that went on, by what allowed them.
+    Allowed(By),
+    /// Requests that match a policy with the action AUDIT.
+    Audited(By),
+    /// Answers to external checks.
+    Checked(CheckId, CheckResult),
+    /// How long requests waited for such an answer, in milliseconds.
+    CheckTime(CheckId),
+    /// What the policies in dry run would have decided.
+    DryRun(Decision, By),
+    /// Fetches of key sets that ended like this.
+    Fetched(KeySetId, FetchResult),
+    /// When keys were fetched last, in seconds since the Unix epoch.
+    FetchedAt(KeySetId),
+    /// How long requests waited for keys, in milliseconds.
+    KeyWait,
+    /// Requests that were refused.
+    Refused(Reason, By),
+    /// Requests that went on though a service gave no answer.
+    Unchecked(CheckId),
+}
+
+/// How the host keeps a series.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// The policy that decided.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum By {
+    Nobody,
+    /// One that has no series of its own.
+    Other,
+    /// By its place in [`Names`].
+    Policy(usize),
+}
+
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $( $value:ident = $text:literal, )* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        pub(crate) enum $name { $( $value, )* }
+
+        impl $name {
+            const ALL: &[Self] = &[$( Self::$value ),*];
+
+            fn label(self) -> &'static str {
+                match self { $( Self::$value => $text, )* }
+            }
+        }
+    };
+}
+
+labels! {
+    /// What is, or would be, done with a request.
+    Decision {
+        Allow = "allow",
+        Deny = "deny",
+    }
+}
+
+labels! {
+    /// How a check ended.
+    CheckResult {
+        Allowed = "allowed",
+        Denied = "denied",
+        Failed = "failed",
+    }
+}
+
+labels! {
+    /// How the fetch of a key set ended.
+    FetchResult {
+        Keys = "keys",
+        Late = "late",
+        NoAnswer = "no_answer",
+        Status = "status",
+        TooLarge = "too_large",
+        Undeliverable = "undeliverable",
+        Unusable = "unusable",
+        Withdrawn = "withdrawn",
+    }
+}
+
+impl CheckResult {
+    /// As [`crate::check`] takes a status; `None` where there was no answer.
+    pub(crate) fn of(status: Option<u16>) -> Self {
+        match status {
+            Some(200) => Self::Allowed,
+            Some(..500) => Self::Denied,
+            Some(_) | None => Self::Failed,
+        }
+    }
+}
+
+impl FetchResult {
+    /// `None` where the fetch goes on.
+    pub(crate) fn of(result: &Result<Fetched<'_>, FetchError>) -> Option<Self> {
+        Some(match result {
+            Ok(Fetched::Keys(_)) => Self::Keys,
+            Ok(Fetched::Late) => Self::Late,
+            Ok(Fetched::Next(_)) => return None,
+            Ok(Fetched::Withdrawn) => Self::Withdrawn,
+            Err(FetchError::NoAnswer) => Self::NoAnswer,
+            Err(FetchError::Status(_)) => Self::Status,
+            Err(FetchError::TooLarge) => Self::TooLarge,
+            Err(FetchError::Undeliverable(_)) => Self::Undeliverable,
+            Err(FetchError::Unusable(_)) => Self::Unusable,
+        })
+    }
+}
+
+/// The policies of one configuration whose decisions are counted by name.
+#[derive(Debug, Default)]
+pub(crate) struct Counted<'a> {
+    pub(crate) allow: &'a [String],
+    pub(crate) audit: &'a [String],
+    pub(crate) custom: Vec<&'a [String]>,
+    pub(crate) deny: &'a [String],
+    pub(crate) dry_run: [&'a [String]; 2],
+    pub(crate) mutual_tls: &'a [String],
+    pub(crate) older: &'a [String],
+}
+
+/// What the labels of a configuration's series say.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    policies: Vec<String>,
+    places: FxHashMap<String, usize>,
+    /// The policies that allow and have series of their own, in their order.
+    allow: Vec<By>,
+    services: Vec<String>,
+    key_sets: Vec<String>,
+    /// What the configuration can lead to, so that its series begin at 0.
+    expected: Vec<Series>,
+}
+
+impl Names {
+    /// `services` and `key_sets` are in the order of their ids.
+    pub(crate) fn new(counted: &Counted<'_>, services: Vec<String>, key_sets: Vec<String>) -> Self {
+        let mut names = Self {
+            services,
+            key_sets,
+            ..Self::default()
+        };
+        let by_nobody = Reason::ALL.iter().filter(|reason| !names_policy(**reason));
+        names.expected.push(Series::Allowed(By::Nobody));
+        names
+            .expected
+            .extend(by_nobody.map(|reason| Series::Refused(*reason, By::Nobody)));
+        names.expect(counted.allow, |by| vec![Series::Allowed(by)]);
+        let allow = counted.allow.iter().take(MAX_POLICIES);
+        names.allow = allow.map(|policy| names.by(Some(policy))).collect();
+        names.expect(counted.audit, |by| vec![Series::Audited(by)]);
+        for custom in &counted.custom {
+            names.expect(custom, |by| refused(Fault::Check, by));
+        }
+        names.expect(counted.deny, |by| {
+            vec![Series::Refused(Reason::PolicyDenied, by)]
+        });
+        let dry_run = |by| Decision::ALL.iter().map(move |it| Series::DryRun(*it, by));
+        for policies in counted.dry_run {
+            names.expect(policies, |by| dry_run(by).collect());
+        }
+        if counted.dry_run.iter().any(|policies| !policies.is_empty()) {
+            names.expected.extend(dry_run(By::Nobody));
+        }
+        names.expect(counted.mutual_tls, |by| {
+            vec![Series::Refused(Reason::MtlsRequired, by)]
+        });
+        names.expect(counted.older, |by| refused(Fault::Caller, by));
+        for id in (0..names.services.len()).map(CheckId) {
+            let results = CheckResult::ALL.iter();
+            names
+                .expected
+                .extend(results.map(|result| Series::Checked(id, *result)));
+            names
+                .expected
+                .extend([Series::CheckTime(id), Series::Unchecked(id)]);
+        }
+        for id in (0..names.key_sets.len()).map(KeySetId) {
+            let results = FetchResult::ALL.iter();
+            names
+                .expected
+                .extend(results.map(|result| Series::Fetched(id, *result)));
+            names.expected.push(Series::FetchedAt(id));
+        }
+        if !names.key_sets.is_empty() {
+            names.expected.push(Series::KeyWait);
+        }
+        names
+    }
+
+    fn expect(&mut self, policies: &[String], series: impl Fn(By) -> Vec<Series>) {
+        for name in policies.iter().take(MAX_POLICIES) {
+            let place = match self.places.get(name) {
+                Some(place) => *place,
+                None => {
+                    self.places.insert(name.clone(), self.policies.len());
+                    self.policies.push(name.clone());
+                    self.policies.len() - 1
+                }
+            };
+            self.expected.extend(series(By::Policy(place)));
+        }
+        if policies.len() > MAX_POLICIES {
+            self.expected.extend(series(By::Other));
+        }
+    }
+
+    pub(crate) fn expected(&self) -> &[Series] {
+        &self.expected
+    }
+
+    pub(crate) fn refused(&self, refusal: &Refusal) -> Series {
+        Series::Refused(refusal.reason, self.by(refusal.policy.as_deref()))
+    }
+
+    pub(crate) fn noted(&self, note: &Note) -> Option<Series> {
+        Some(match note {
+            Note::Audit(rule) => Series::Audited(self.by(Some(rule))),
+            Note::DryRun(DryRun { denied, rule }) => {
+                let decision = match denied {
+                    true => Decision::Deny,
+                    false => Decision::Allow,
+                };
+                Series::DryRun(decision, self.by(rule.as_deref()))
+            }
+            Note::Unchecked(service) => {
+                let place = self.services.iter().position(|name| name == service)?;
+                Series::Unchecked(CheckId(place))
+            }
+        })
+    }
+
+    /// The policy of a rule, or the policy itself.
+    fn by(&self, rule: Option<&str>) -> By {
+        let Some(rule) = rule else {
+            return By::Nobody;
+        };
+        let policy = rule
+            .rsplit_once("-rule[")
+            .map_or(rule, |(policy, _)| policy);
+        let place = self.places.get(policy).or_else(|| self.places.get(rule));
+        place.map_or(By::Other, |place| By::Policy(*place))
+    }
+
+    /// What allowed a request: nothing, or the policy with this place among those that allow.
+    pub(crate) fn allowed(&self, policy: Option<usize>) -> Series {
+        Series::Allowed(match policy {
+            None => By::Nobody,
+            Some(policy) => self.allow.get(policy).copied().unwrap_or(By::Other),
+        })
+    }
+
+    /// The name of a series, labels included.
+    pub(crate) fn name(&self, series: Series) -> String {
+        let mut name = format!("portcullis_{}", series.metric());
+        for (label, value) in self.labels(series) {
+            let value = utf8_percent_encode(value, ESCAPED);
+            name.push_str(&format!(";{label}={value}"));
+        }
+        name
+    }
+
+    fn labels(&self, series: Series) -> Vec<(&'static str, &str)> {
+        let policy = |by| {
+            let name = match by {
+                By::Nobody => "none",
+                By::Other => "other",
+                By::Policy(place) => at(&self.policies, place),
+            };
+            ("policy", name)
+        };
+        let issuer = |id: KeySetId| ("issuer", at(&self.key_sets, id.0));
+        let service = |id: CheckId| ("service", at(&self.services, id.0));
+        match series {
+            Series::Allowed(by) => vec![
+                ("decision", Decision::Allow.label()),
+                ("reason", "none"),
+                ("rule_set", if by == By::Nobody { "none" } else { "allow" }),
+                policy(by),
+            ],
+            Series::Refused(reason, by) => vec![
+                ("decision", Decision::Deny.label()),
+                ("reason", reason.code()),
+                ("rule_set", rule_set(reason)),
+                policy(by),
+            ],
+            Series::Audited(by) => vec![policy(by)],
+            Series::DryRun(decision, by) => vec![("decision", decision.label()), policy(by)],
+            Series::Checked(id, result) => vec![("result", result.label()), service(id)],
+            Series::CheckTime(id) | Series::Unchecked(id) => vec![service(id)],
+            Series::Fetched(id, result) => vec![("result", result.label()), issuer(id)],
+            Series::FetchedAt(id) => vec![issuer(id)],
+            Series::KeyWait => vec![],
+        }
+    }
+}
+
+impl Series {
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::Allowed(_)
+            | Self::Audited(_)
+            | Self::Checked(..)
+            | Self::DryRun(..)
+            | Self::Fetched(..)
+            | Self::Refused(..)
+            | Self::Unchecked(_) => Kind::Counter,
+            Self::FetchedAt(_) => Kind::Gauge,
+            Self::CheckTime(_) | Self::KeyWait => Kind::Histogram,
+        }
+    }
+
+    fn metric(self) -> &'static str {
+        match self {
+            Self::Allowed(_) | Self::Refused(..) => "requests_total",
+            Self::Audited(_) => "audited_requests_total",
+            Self::Checked(..) => "checks_total",
+            Self::CheckTime(_) => "check_milliseconds",
+            Self::DryRun(..) => "dry_runs_total",
+            Self::Fetched(..) => "key_set_fetches_total",
+            Self::FetchedAt(_) => "key_set_fetched_timestamp_seconds",
+            Self::KeyWait => "key_wait_milliseconds",
+            Self::Unchecked(_) => "unchecked_requests_total",
+        }
+    }
+}
+
+fn at(names: &[String], place: usize) -> &str {
+    names.get(place).map_or("", String::as_str)
+}
+
+/// Which rules a reason is about.
+fn rule_set(reason: Reason) -> &'static str {
+    match (reason, reason.fault()) {
+        (Reason::MtlsRequired, _) => "mtls",
+        (Reason::PolicyNoneAllows, _) => "allow",
+        (_, Fault::Caller | Fault::Token) => "authentication",
+        (_, Fault::Check) => "custom",
+        (_, Fault::Policy) => "deny",
+        (_, Fault::Request) => "path",
+        (_, Fault::Proxy) => "none",
+    }
+}
+
+/// Whether a refusal for this reason says which policy decided.
+fn names_policy(reason: Reason) -> bool {
+    let of_policy = matches!(reason, Reason::MtlsRequired | Reason::PolicyDenied);
+    of_policy || matches!(reason.fault(), Fault::Caller | Fault::Check)
+}
+
+/// Refusals for all reasons with this fault.
+fn refused(fault: Fault, by: By) -> Vec<Series> {
+    let reasons = Reason::ALL.iter().filter(|reason| reason.fault() == fault);
+    reasons.map(|reason| Series::Refused(*reason, by)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policies(count: usize) -> Vec<String> {
+        let names = (0..count).map(|index| format!("ns[foo]-policy[p.{index}]"));
+        names.collect()
+    }
+
+    #[test]
+    fn policies_beyond_the_bound_share_a_series() {
+        for (count, others) in [
+            (0, 0),
+            (MAX_POLICIES, 0),
+            (MAX_POLICIES + 1, 1),
+            (10_000, 1),
+        ] {
+            let policies = policies(count);
+            let counted = Counted {
+                allow: &policies,
+                ..Counted::default()
+            };
+            let names = Names::new(&counted, vec![], vec![]);
+            let own = names.expected().iter();
+            let own = own.filter(|series| matches!(series, Series::Allowed(By::Policy(_))));
+            assert_eq!(own.count(), count.min(MAX_POLICIES));
+            let other = names.expected().iter();
+            let other = other.filter(|series| matches!(series, Series::Allowed(By::Other)));
+            assert_eq!(other.count(), others);
+            let last = names.allowed(count.checked_sub(1));
+            assert!(names.expected().contains(&last), "{last:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_counts_for_its_policy() {
+        let deny = ["ns[]-policy[a-rule[1]]", "ns[foo]-policy[b]"].map(str::to_owned);
+        let counted = Counted {
+            deny: &deny,
+            ..Counted::default()
+        };
+        let names = Names::new(&counted, vec![], vec![]);
+        for (rule, policy) in [
+            (
+                Some("ns[]-policy[a-rule[1]]-rule[0]"),
+                "ns[]-policy[a-rule[1]]",
+            ),
+            (Some("ns[foo]-policy[b]-rule[12]"), "ns[foo]-policy[b]"),
+            (Some("ns[foo]-policy[c]-rule[0]"), "other"),
+            (None, "none"),
+        ] {
+            let refusal = Refusal {
+                policy: rule.map(str::to_owned),
+                ..Reason::PolicyDenied.into()
+            };
+            let name = names.name(names.refused(&refusal));
+            let expected = format!(
+                "portcullis_requests_total;decision=deny;reason=policy_denied;rule_set=deny;\
+                 policy={policy}"
+            );
+            assert_eq!(name, expected);
+        }
+    }
+
+    #[test]
+    fn labels_end_where_they_should() {
+        let issuers = ["https://idp.test/a?b=c", "a;policy=x y\n%|\"\\\u{e9}"].map(str::to_owned);
+        let names = Names::new(&Counted::default(), vec![], issuers.to_vec());
+        let name = |id| names.name(Series::FetchedAt(KeySetId(id)));
+        assert_eq!(
+            name(0),
+            "portcullis_key_set_fetched_timestamp_seconds;issuer=https://idp.test/a?b=c"
+        );
+        assert_eq!(
+            name(1),
+            "portcullis_key_set_fetched_timestamp_seconds;\
+             issuer=a%3Bpolicy=x%20y%0A%25%7C%22%5C%C3%A9"
+        );
+    }
+}
