@@ -1,7 +1,8 @@
 //! What is measured: time series, their names and labels, and how many there can be.
 //!
-//! A name has its labels in it, in Graphite's form: `portcullis_requests_total;decision=deny;...`.
-//! Envoy's `stats_tags` make labels of them again (`envoy/observability/stats-tags.yaml`).
+//! A name has its labels in it as those of Istio's own plugins have: `decision=.=deny;.;portcullis_...`.
+//! `stats_tags` make labels of them again, ours (`envoy/observability/stats-tags.yaml`) and those that Istio
+//! makes of `extraStatTags`.
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rustc_hash::FxHashMap;
@@ -13,12 +14,14 @@ use crate::outcome::{DryRun, Fault, Note, Reason, Refusal};
 /// How many policies of one action have series of their own. The others share `policy=other`.
 const MAX_POLICIES: usize = 256;
 
-/// What a label can't hold as it is: what ends it, what escapes, and what formats of metrics quote.
+/// What a label can't hold as it is: what a label begins or ends with, what escapes, and what formats of
+/// metrics quote.
 const ESCAPED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'%')
     .add(b';')
+    .add(b'=')
     .add(b'\\')
     .add(b'|');
 
@@ -285,12 +288,12 @@ impl Names {
 
     /// The name of a series, labels included.
     pub(crate) fn name(&self, series: Series) -> String {
-        let mut name = format!("portcullis_{}", series.metric());
-        for (label, value) in self.labels(series) {
+        let labels = self.labels(series).into_iter().map(|(label, value)| {
             let value = utf8_percent_encode(value, ESCAPED);
-            name.push_str(&format!(";{label}={value}"));
-        }
-        name
+            format!("{label}=.={value};.;")
+        });
+        let labels: String = labels.collect();
+        format!("{labels}portcullis_{}", series.metric())
     }
 
     fn labels(&self, series: Series) -> Vec<(&'static str, &str)> {
@@ -444,8 +447,8 @@ mod tests {
             };
             let name = names.name(names.refused(&refusal));
             let expected = format!(
-                "portcullis_requests_total;decision=deny;reason=policy_denied;rule_set=deny;\
-                 policy={policy}"
+                "decision=.=deny;.;reason=.=policy_denied;.;rule_set=.=deny;.;\
+                 policy=.={policy};.;portcullis_requests_total"
             );
             assert_eq!(name, expected);
         }
@@ -453,17 +456,17 @@ mod tests {
 
     #[test]
     fn labels_end_where_they_should() {
-        let issuers = ["https://idp.test/a?b=c", "a;policy=x y\n%|\"\\\u{e9}"].map(str::to_owned);
-        let names = Names::new(&Counted::default(), vec![], issuers.to_vec());
-        let name = |id| names.name(Series::FetchedAt(KeySetId(id)));
-        assert_eq!(
-            name(0),
-            "portcullis_key_set_fetched_timestamp_seconds;issuer=https://idp.test/a?b=c"
-        );
-        assert_eq!(
-            name(1),
-            "portcullis_key_set_fetched_timestamp_seconds;\
-             issuer=a%3Bpolicy=x%20y%0A%25%7C%22%5C%C3%A9"
-        );
+        for (issuer, label) in [
+            ("https://idp.test/a?b", "https://idp.test/a?b"),
+            ("idp..test.", "idp..test."),
+            ("a;.;policy=.=x", "a%3B.%3Bpolicy%3D.%3Dx"),
+            ("x y\n%|\"\\\u{e9}", "x%20y%0A%25%7C%22%5C%C3%A9"),
+        ] {
+            let names = Names::new(&Counted::default(), vec![], vec![issuer.to_owned()]);
+            let name = names.name(Series::FetchedAt(KeySetId(0)));
+            let expected =
+                format!("issuer=.={label};.;portcullis_key_set_fetched_timestamp_seconds");
+            assert_eq!(name, expected);
+        }
     }
 }

@@ -44,13 +44,19 @@ fn every_request_is_counted_once() {
         envoy.ask("l", &request).expect("an answer").status
     };
     let requests = |labels: &str| {
-        let name = format!("wasmcustom.portcullis_requests_total;{labels}");
+        let name = format!("wasmcustom.{labels}portcullis_requests_total");
         envoy.stat(&name)
     };
-    let allowed =
-        || requests("decision=allow;reason=none;rule_set=allow;policy=ns[]-policy[open.]");
-    let denied =
-        || requests("decision=deny;reason=policy_denied;rule_set=deny;policy=ns[]-policy[d]");
+    let allowed = || {
+        requests(
+            "decision=.=allow;.;reason=.=none;.;rule_set=.=allow;.;policy=.=ns[]-policy[open.];.;",
+        )
+    };
+    let denied = || {
+        requests(
+            "decision=.=deny;.;reason=.=policy_denied;.;rule_set=.=deny;.;policy=.=ns[]-policy[d];.;",
+        )
+    };
     let until = |what: &str, is_so: &dyn Fn() -> bool| {
         let deadline = Instant::now() + PATIENCE;
         while !is_so() {
@@ -74,7 +80,7 @@ fn every_request_is_counted_once() {
         (allowed(), denied()) == (101, 20)
     });
 
-    let undeliverable = "wasmcustom.portcullis_key_set_fetches_total;result=undeliverable;\
-                         issuer=https://idp..test/a%3Bb.";
+    let undeliverable = "wasmcustom.result=.=undeliverable;.;issuer=.=https://idp..test/a%3Bb.;.;\
+                         portcullis_key_set_fetches_total";
     until("fetches are counted", &|| envoy.stat(undeliverable) > 0);
 }

@@ -7,10 +7,8 @@ use serde_json::{Value, json};
 use super::fixture::{Fixture, NOW, fetch, request};
 use crate::support::host::{Setup, State, Vm};
 
-const EXPIRED: &str = "portcullis_requests_total;decision=deny;reason=jwt_expired;\
-                       rule_set=authentication;policy=none";
-const ALLOWED: &str =
-    "portcullis_requests_total;decision=allow;reason=none;rule_set=none;policy=none";
+const EXPIRED: &str = "decision=deny;reason=jwt_expired;rule_set=authentication;policy=none";
+const ALLOWED: &str = "decision=allow;reason=none;rule_set=none;policy=none";
 
 fn vm(config: &Value) -> Vm {
     Vm::start(config.to_string().as_bytes(), NOW).expect("a good configuration")
@@ -22,20 +20,32 @@ fn ask(vm: &Vm, path: &str) {
     vm.request(&headers);
 }
 
+/// The name of a series, as it is told to Envoy.
+fn name(metric: &str, labels: &str) -> String {
+    let labels = labels.split_terminator(';').map(|label| {
+        let (label, value) = label.split_once('=').expect("a label");
+        format!("{label}=.={value};.;")
+    });
+    format!("{}portcullis_{metric}", labels.collect::<String>())
+}
+
 /// The value of a counter or gauge.
-fn value(vm: &Vm, name: &str) -> Option<u64> {
-    let values = vm.metric(name)?;
-    assert_eq!(values.len(), 1, "{name}");
+fn value(vm: &Vm, metric: &str, labels: &str) -> Option<u64> {
+    let values = vm.metric(&name(metric, labels))?;
+    assert_eq!(values.len(), 1, "{metric} {labels}");
     Some(values[0])
 }
 
-/// The counters and gauges of this metric that aren't 0, by the labels.
+/// The series of this metric that aren't 0, by the labels.
 fn values(vm: &Vm, metric: &str) -> BTreeMap<String, u64> {
-    let prefix = format!("portcullis_{metric};");
     let names = vm.metrics().into_iter();
-    let labels = names.filter_map(|name| Some(name.strip_prefix(&prefix)?.to_owned()));
+    let labels = names.filter_map(|series| {
+        let labels = series.strip_suffix(&name(metric, ""))?;
+        let labels = labels.replace("=.=", "=").replace(";.;", ";");
+        Some(labels.trim_end_matches(';').to_owned())
+    });
     let values = labels.map(|labels| {
-        let value = value(vm, &format!("{prefix}{labels}"));
+        let value = value(vm, metric, &labels);
         (labels, value.expect("a metric"))
     });
     values.filter(|(_, value)| *value > 0).collect()
@@ -123,7 +133,7 @@ fn audits_and_dry_runs() {
             ("decision=allow;policy=none", 2),
         ])
     );
-    assert_eq!(value(&vm, ALLOWED), Some(3));
+    assert_eq!(value(&vm, "requests_total", ALLOWED), Some(3));
 }
 
 #[test]
@@ -135,16 +145,18 @@ fn fetches_of_key_sets_and_who_waits_for_them() {
     let fetched = |result: &str| {
         value(
             &vm,
-            &format!("portcullis_key_set_fetches_total;result={result};issuer={issuer}"),
+            "key_set_fetches_total",
+            &format!("result={result};issuer={issuer}"),
         )
     };
     let fetched_at = || {
         value(
             &vm,
-            &format!("portcullis_key_set_fetched_timestamp_seconds;issuer={issuer}"),
+            "key_set_fetched_timestamp_seconds",
+            &format!("issuer={issuer}"),
         )
     };
-    let waits = || vm.metric("portcullis_key_wait_milliseconds");
+    let waits = || vm.metric(&name("key_wait_milliseconds", ""));
     assert_eq!((fetched("keys"), fetched("no_answer")), (Some(0), Some(0)));
 
     fixture.ask(&vm, "good");
@@ -209,7 +221,7 @@ fn external_checks() {
         values(&vm, "unchecked_requests_total"),
         counts([("service=lax", 1)])
     );
-    let times = |service| vm.metric(&format!("portcullis_check_milliseconds;service={service}"));
+    let times = |service| vm.metric(&name("check_milliseconds", &format!("service={service}")));
     assert_eq!(
         (times("strict"), times("lax")),
         (Some(vec![0; 3]), Some(vec![0]))
@@ -249,7 +261,10 @@ fn nothing_is_lost_when_a_configuration_goes() {
     fixture.ask(&vm, "expired");
     vm.tick();
     assert_eq!(
-        (value(&vm, EXPIRED), value(&vm, ALLOWED)),
+        (
+            value(&vm, "requests_total", EXPIRED),
+            value(&vm, "requests_total", ALLOWED)
+        ),
         (Some(2), Some(1))
     );
 
@@ -257,7 +272,7 @@ fn nothing_is_lost_when_a_configuration_goes() {
     let worker = vm.beside(open.to_string().as_bytes());
     ask(&worker, "/");
     drop(worker);
-    assert_eq!(value(&vm, ALLOWED), Some(2));
+    assert_eq!(value(&vm, "requests_total", ALLOWED), Some(2));
 }
 
 /// Metrics are worth no request.
