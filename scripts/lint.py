@@ -36,7 +36,7 @@ def scripts() -> list[str]:
 
 def configuration() -> list[str]:
     mistakes = []
-    for file in sorted((ROOT / "envoy").glob("*.yaml")):
+    for file in sorted((ROOT / "envoy").rglob("*.y*ml")):
         try:
             list(yaml.safe_load_all(file.read_text()))
         except yaml.YAMLError as error:
