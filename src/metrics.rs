@@ -46,8 +46,14 @@ pub(crate) enum Series {
     KeyWait,
     /// Requests that were refused.
     Refused(Reason, By),
+    /// How many tokens are remembered, by all workers.
+    Remembered,
+    /// Tokens that were looked up among those that are remembered.
+    TokenLookups(Lookup),
     /// Requests that went on though a service gave no answer.
     Unchecked(CheckId),
+    /// Signatures that were verified.
+    Verified(Place),
 }
 
 /// How the host keeps a series.
@@ -112,6 +118,22 @@ labels! {
         Undeliverable = "undeliverable",
         Unusable = "unusable",
         Withdrawn = "withdrawn",
+    }
+}
+
+labels! {
+    /// What a look among the remembered tokens found.
+    Lookup {
+        Hit = "hit",
+        Miss = "miss",
+    }
+}
+
+labels! {
+    /// Where a signature was verified.
+    Place {
+        Host = "host",
+        Wasm = "wasm",
     }
 }
 
@@ -202,6 +224,15 @@ impl Names {
             vec![Series::Refused(Reason::MtlsRequired, by)]
         });
         names.expect(counted.older, |by| refused(Fault::Caller, by));
+        names.expected.push(Series::Remembered);
+        let lookups = Lookup::ALL.iter();
+        names
+            .expected
+            .extend(lookups.map(|lookup| Series::TokenLookups(*lookup)));
+        let places = Place::ALL.iter();
+        names
+            .expected
+            .extend(places.map(|place| Series::Verified(*place)));
         for id in (0..names.services.len()).map(CheckId) {
             let results = CheckResult::ALL.iter();
             names
@@ -326,7 +357,9 @@ impl Names {
             Series::CheckTime(id) | Series::Unchecked(id) => vec![service(id)],
             Series::Fetched(id, result) => vec![("result", result.label()), issuer(id)],
             Series::FetchedAt(id) => vec![issuer(id)],
-            Series::KeyWait => vec![],
+            Series::KeyWait | Series::Remembered => vec![],
+            Series::TokenLookups(lookup) => vec![("result", lookup.label())],
+            Series::Verified(place) => vec![("verifier", place.label())],
         }
     }
 }
@@ -340,8 +373,10 @@ impl Series {
             | Self::DryRun(..)
             | Self::Fetched(..)
             | Self::Refused(..)
-            | Self::Unchecked(_) => Kind::Counter,
-            Self::FetchedAt(_) => Kind::Gauge,
+            | Self::TokenLookups(_)
+            | Self::Unchecked(_)
+            | Self::Verified(_) => Kind::Counter,
+            Self::FetchedAt(_) | Self::Remembered => Kind::Gauge,
             Self::CheckTime(_) | Self::KeyWait => Kind::Histogram,
         }
     }
@@ -356,7 +391,10 @@ impl Series {
             Self::Fetched(..) => "key_set_fetches_total",
             Self::FetchedAt(_) => "key_set_fetched_timestamp_seconds",
             Self::KeyWait => "key_wait_milliseconds",
+            Self::Remembered => "token_cache_tokens",
+            Self::TokenLookups(_) => "token_cache_lookups_total",
             Self::Unchecked(_) => "unchecked_requests_total",
+            Self::Verified(_) => "signatures_total",
         }
     }
 }

@@ -194,10 +194,10 @@ pub(crate) fn define_metric(kind: Kind, name: &str) -> Result<u32, Status> {
     Ok(id)
 }
 
-/// Adds to a counter.
-pub(crate) fn increment_metric(id: u32, by: u64) -> Result<(), Status> {
+/// Adds to a counter or gauge.
+pub(crate) fn increment_metric(id: u32, by: i64) -> Result<(), Status> {
     // SAFETY: no memory is involved.
-    check(unsafe { proxy_increment_metric(id, i64::try_from(by).unwrap_or(i64::MAX)) })
+    check(unsafe { proxy_increment_metric(id, by) })
 }
 
 /// Sets a gauge, or adds a value to a histogram.

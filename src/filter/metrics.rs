@@ -22,7 +22,7 @@ pub(crate) struct Metrics {
 struct Slot {
     /// The host's number; `None` where it didn't give one yet.
     id: Option<u32>,
-    /// What of a counter wasn't handed on yet; the last value of a gauge.
+    /// What of a counter wasn't handed on yet; what we did to a gauge.
     value: u64,
 }
 
@@ -42,9 +42,14 @@ impl Metrics {
 
     /// Adds one to a counter.
     pub(crate) fn count(&self, series: Series) {
+        self.add(series, 1);
+    }
+
+    /// Adds to a counter.
+    pub(crate) fn add(&self, series: Series, count: u64) {
         let mut all = self.series.borrow_mut();
         let slot = all.entry(series).or_default();
-        slot.value = slot.value.saturating_add(1);
+        slot.value = slot.value.saturating_add(count);
     }
 
     /// Sets a gauge.
@@ -54,6 +59,19 @@ impl Metrics {
         if slot.value != value {
             slot.value = value;
             slot.record(&self.names, series, value);
+        }
+    }
+
+    /// Sets our share of a gauge that is the sum of what all workers have.
+    pub(crate) fn share(&self, series: Series, value: u64) {
+        let mut all = self.series.borrow_mut();
+        let slot = all.entry(series).or_default();
+        let change = value.cast_signed().wrapping_sub(slot.value.cast_signed());
+        if change != 0
+            && let Some(id) = slot.id(&self.names, series)
+            && host::increment_metric(id, change).is_ok()
+        {
+            slot.value = value;
         }
     }
 
@@ -71,7 +89,7 @@ impl Metrics {
         for (series, slot) in counted.filter(|(series, _)| series.kind() == Kind::Counter) {
             // What can't be handed on now is at the next tick.
             if let Some(id) = slot.id(&self.names, *series)
-                && host::increment_metric(id, slot.value).is_ok()
+                && host::increment_metric(id, slot.value.cast_signed()).is_ok()
             {
                 slot.value = 0;
             }

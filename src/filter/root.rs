@@ -63,12 +63,6 @@ impl Root {
         Worker::new(self.id, policy, is_private())
     }
 
-    fn report(&self, now: u64) {
-        for worker in self.worker.iter().chain(&self.replaced) {
-            worker.report(now);
-        }
-    }
-
     /// Sends the fetches that are wanted now.
     fn fetch(&mut self, worker: &Rc<Worker>, now: u64) {
         for id in worker.wanted(now) {
@@ -137,7 +131,10 @@ impl Root {
 impl Context for Root {
     /// The last word of a plugin that another one replaces.
     fn on_done(&mut self) -> bool {
-        self.report(host::now().unwrap_or_default());
+        let now = host::now().unwrap_or_default();
+        for worker in self.worker.iter().chain(&self.replaced) {
+            worker.retire(now);
+        }
         true
     }
 
@@ -186,10 +183,15 @@ impl RootContext for Root {
         let Ok(now) = host::now() else {
             return;
         };
-        self.report(now);
-        self.replaced.retain(|worker| worker.has_waiting());
+        let (replaced, over) = std::mem::take(&mut self.replaced)
+            .into_iter()
+            .partition(|worker| worker.has_waiting());
+        self.replaced = replaced;
+        over.iter()
+            .for_each(|worker: &Rc<Worker>| worker.retire(now));
         let workers: Vec<_> = self.worker.iter().chain(&self.replaced).cloned().collect();
         for worker in &workers {
+            worker.report(now);
             self.fetch(worker, now);
             self.ask(worker);
         }

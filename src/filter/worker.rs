@@ -14,8 +14,8 @@ use crate::check::{Check, CheckAnswer, CheckId, Checked};
 use crate::config::reader::Mistakes;
 use crate::evaluate::{Known, evaluate};
 use crate::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore};
-use crate::jwt::Verifier;
-use crate::metrics::{CheckResult, FetchResult, Series};
+use crate::jwt::{Counts, Verifier};
+use crate::metrics::{CheckResult, FetchResult, Lookup, Place, Series};
 use crate::outcome::{Change, Changes, Note, Outcome, Property, Reason, Refusal};
 use crate::policy::Policy;
 use crate::reply::reply;
@@ -36,7 +36,9 @@ pub(crate) struct Worker {
     shared: Option<Shared>,
     waiting: RefCell<Vec<Waiting>>,
     lines: RefCell<RateBound>,
-    pub(crate) metrics: Metrics,
+    metrics: Metrics,
+    /// What of the verifier's counts was handed on.
+    reported: Cell<Counts>,
     /// Whether a tick was asked for that comes sooner than the next regular one. Asking again
     /// would put it off.
     tick_is_near: Cell<bool>,
@@ -109,6 +111,7 @@ impl Worker {
             waiting: RefCell::default(),
             lines: RefCell::default(),
             metrics,
+            reported: Cell::default(),
             tick_is_near: Cell::default(),
         })
     }
@@ -414,6 +417,12 @@ impl Worker {
         }
     }
 
+    /// The last report. What is remembered here goes.
+    pub(crate) fn retire(&self, now: u64) {
+        self.report(now);
+        self.metrics.share(Series::Remembered, 0);
+    }
+
     /// Tells what has come together since the last tick: counts, when keys were fetched, and how many lines
     /// were left out of the log.
     pub(crate) fn report(&self, now: u64) {
@@ -423,6 +432,30 @@ impl Worker {
                 self.metrics.set(Series::FetchedAt(id), time);
             }
         }
+        let counts = self.verifier.counts();
+        let before = self.reported.replace(counts);
+        for (series, count, before) in [
+            (Series::TokenLookups(Lookup::Hit), counts.hits, before.hits),
+            (
+                Series::TokenLookups(Lookup::Miss),
+                counts.misses,
+                before.misses,
+            ),
+            (
+                Series::Verified(Place::Host),
+                counts.by_host,
+                before.by_host,
+            ),
+            (
+                Series::Verified(Place::Wasm),
+                counts.in_here,
+                before.in_here,
+            ),
+        ] {
+            self.metrics.add(series, count.saturating_sub(before));
+        }
+        let remembered = u64::try_from(self.verifier.remembered()).unwrap_or(u64::MAX);
+        self.metrics.share(Series::Remembered, remembered);
         self.metrics.flush();
         let withheld = self.lines.borrow_mut().settle(now);
         let level = log::max_level().to_level();

@@ -179,6 +179,39 @@ fn fetches_of_key_sets_and_who_waits_for_them() {
 }
 
 #[test]
+fn remembered_tokens_and_signatures() {
+    let fixture = Fixture::new();
+    let vm = fixture.vm();
+    fixture.ask(&vm, "good");
+    vm.answer(fetch(&vm), 200, &fixture.keys());
+    fixture.ask(&vm, "good");
+    fixture.ask(&vm, "bad");
+    vm.tick();
+    let of = |metric: &str, labels: &str| value(&vm, metric, labels).expect("a metric");
+    let lookups = |result: &str| of("token_cache_lookups_total", &format!("result={result}"));
+    let signatures = |verifier: &str| of("signatures_total", &format!("verifier={verifier}"));
+    let remembered = || of("token_cache_tokens", "");
+    assert_eq!(lookups("hit"), 1);
+    let misses = lookups("miss");
+    assert!(misses >= 2, "good and bad are new once: {misses}");
+    assert_eq!(signatures("host") + signatures("wasm"), 2);
+    assert_eq!(remembered(), 1);
+
+    // A second worker adds to it, and takes away what was its own.
+    let worker = fixture.beside(&vm);
+    fixture.ask(&worker, "good");
+    worker.tick();
+    vm.answer(vm.callouts()[0].token, 200, &fixture.keys());
+    worker.tick();
+    assert_eq!(remembered(), 2);
+    drop(worker);
+    assert_eq!(remembered(), 1);
+    assert!(vm.reconfigure(fixture.config.to_string().as_bytes()));
+    vm.tick();
+    assert_eq!(remembered(), 0);
+}
+
+#[test]
 fn external_checks() {
     let provider = |name: &str, fail_open: bool| {
         let http = json!({ "service": format!("{name}.test"), "port": 80, "failOpen": fail_open });

@@ -151,8 +151,10 @@ extern "C" fn proxy_record_metric(id: u32, value: u64) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_increment_metric(id: u32, offset: i64) -> u32 {
     metric("proxy_increment_metric", id, |kind, values| {
-        assert_eq!(kind, COUNTER, "only counters are incremented");
-        values[0] = values[0].saturating_add_signed(offset);
+        assert!(kind == GAUGE || kind == COUNTER && offset > 0, "{offset}");
+        values[0] = values[0]
+            .checked_add_signed(offset)
+            .expect("no more than was added");
     })
 }
 
