@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, fs};
 
-use portcullis::{KeyStore, Known, NoHost, Node, Outcome, Policy, Request, evaluate};
+use portcullis::{KeyStore, Known, NoHost, Node, Outcome, Policy, Request, Verifier, evaluate};
 
 fn main() {
     let [configuration, path, token, count] = [1, 2, 3, 4].map(|place| {
@@ -18,10 +18,12 @@ fn main() {
         .expect("a clock after 1970")
         .as_secs();
     let keys = KeyStore::new(&policy, now);
+    let verifier = Verifier::new(&policy, None).expect("nothing is asked of a host");
     let known = Known {
         keys: &keys,
         waited: &[],
         checked: &[],
+        verifier: &verifier,
         host: &NoHost,
         now,
     };
