@@ -15,7 +15,7 @@ use crate::outcome::{Change, Changes};
 /// that with the one before.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    sent: Rc<[u8]>,
+    sent: Rc<Vec<u8>>,
     /// What changes wrote. Its places are counted on from the end of what was sent.
     written: Vec<u8>,
     lines: Vec<Line>,
@@ -43,7 +43,7 @@ impl Request {
     /// A request whose lines are in this piece of memory.
     pub(crate) fn within(sent: Vec<u8>, lines: Vec<Line>) -> Self {
         Self {
-            sent: sent.into(),
+            sent: Rc::new(sent),
             written: Vec::new(),
             lines,
         }

@@ -281,14 +281,15 @@ fn lines(map: &[u8]) -> Option<Vec<Line>> {
         at = piece.end.checked_add(1)?;
         (piece.end <= map.len()).then_some(piece)
     };
-    (0..count)
-        .map(|index| {
-            Some(Line {
-                name: take(number(4 + index * 8)?)?,
-                value: take(number(8 + index * 8)?)?,
-            })
-        })
-        .collect()
+    // Each line has its sizes in the map, so a count that isn't true takes no memory.
+    let mut lines = Vec::with_capacity(count.min(map.len() / 8));
+    for index in 0..count {
+        lines.push(Line {
+            name: take(number(4 + index * 8)?)?,
+            value: take(number(8 + index * 8)?)?,
+        });
+    }
+    Some(lines)
 }
 
 /// Puts one line behind those of the request.
