@@ -142,6 +142,9 @@ impl Changes {
 
     /// These changes, and then others.
     pub(crate) fn then(mut self, others: Self) -> Self {
+        if self.0.is_empty() {
+            return others;
+        }
         self.0.extend(others.0);
         self
     }
