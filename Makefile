@@ -17,9 +17,8 @@ help: ## what there is to make
 	@echo "TOOLCHAIN=rustup|debian makes all of them use that Rust; otherwise rustup's where it can, else Debian's."
 
 build: toolchain ## dist/portcullis.wasm, the plugin
-	@. $(RUST) && wasm_cargo build --release --locked --lib && mkdir -p dist && \
-		{ cmp -s $$CARGO_TARGET_DIR/wasm32-wasip1/release/portcullis.wasm $(PLUGIN) || \
-		cp $$CARGO_TARGET_DIR/wasm32-wasip1/release/portcullis.wasm $(PLUGIN); }
+	@. $(RUST) && wasm_cargo build --release --locked --lib && \
+		scripts/optimize $$CARGO_TARGET_DIR/wasm32-wasip1/release/portcullis.wasm $(PLUGIN)
 
 demo: build $(VENV)/.ready ## a real Envoy with the plugin, asked what Istio's documentation asks (KEEP=1: and left running)
 	@$(PYTHON) scripts/demo.py $(if $(KEEP),--keep)

@@ -128,16 +128,18 @@ impl Root {
     }
 }
 
-impl Context for Root {
-    /// The last word of a plugin that another one replaces.
-    fn on_done(&mut self) -> bool {
+/// The last word of a plugin that another one replaces. `on_done` would do as well, but Envoy calls that
+/// for every stream, too, where the module exports it.
+impl Drop for Root {
+    fn drop(&mut self) {
         let now = host::now().unwrap_or_default();
         for worker in self.worker.iter().chain(&self.replaced) {
             worker.retire(now);
         }
-        true
     }
+}
 
+impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, _: usize, _: usize, _: usize) {
         match self.calls.remove(&token) {
             Some((worker, Call::Fetch(id))) => self.fetched(&worker, id),

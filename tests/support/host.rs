@@ -43,8 +43,6 @@ unsafe extern "C" {
         body: usize,
         trailers: usize,
     );
-    safe fn proxy_on_log(context: u32);
-    safe fn proxy_on_done(context: u32) -> bool;
     safe fn proxy_on_delete(context: u32);
 }
 
@@ -481,10 +479,9 @@ fn create(context: u32, root: u32) {
     proxy_on_context_create(context, root);
 }
 
+/// Without `proxy_on_done` and `proxy_on_log`, which the shipped module doesn't export.
 fn delete(context: u32) {
     with(|host| host.effective = context);
-    proxy_on_done(context);
-    proxy_on_log(context);
     proxy_on_delete(context);
     with(|host| host.contexts.remove(&context));
 }
