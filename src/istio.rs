@@ -14,7 +14,7 @@ use crate::config::legacy::{LegacyPolicy, PortSelector, Target};
 use crate::config::peer_authentication::PeerAuthentication;
 use crate::config::place::Place;
 use crate::config::reader::{Dialect, Input, Mistake, Object, Read, record};
-use crate::config::schema::{Schemas, any_of, one_of};
+use crate::config::schema::{Schemas, a, any_of, one_of};
 use crate::config::{AuthorizationRules, JwtRule};
 use crate::mtls::Scope;
 
@@ -144,13 +144,14 @@ impl Read for Resource {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
+        let metadata = Metadata::schema(schemas);
         let resource = |versions: &[&str], kind, spec: Value| {
             json!({
                 "type": "object",
                 "properties": {
                     "apiVersion": one_of(versions),
                     "kind": { "const": kind },
-                    "metadata": { "type": "object" },
+                    "metadata": metadata,
                     "spec": spec,
                     "status": true,
                 },
@@ -307,6 +308,10 @@ impl Read for Metadata {
             created: created.and_then(Value::as_str).map(str::to_owned),
             dry_run: DryRun::read(input.value().get("annotations"), input),
         })
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("object")
     }
 }
 

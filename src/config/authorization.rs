@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::comparison;
 use super::reader::{Dialect, Input, Object, Read, record};
-use super::schema::{Field, Schemas, any_of, one_of};
+use super::schema::{Field, Schemas, a, any_of, one_of};
 use super::text::{HeaderName, Text};
 use crate::authz::{
     Condition, HostMatch, MetadataMatch, PathMatch, PeerPattern, PrincipalMatch, Rule, Test,
@@ -349,6 +349,10 @@ impl Read for HostMatch {
             ignores_port,
         })
     }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
+    }
 }
 
 impl Read for PathMatch {
@@ -357,6 +361,10 @@ impl Read for PathMatch {
         Self::parse(&path)
             .map_err(|error| input.mistake(error))
             .ok()
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
     }
 }
 
@@ -372,6 +380,10 @@ impl Read for Port {
         }
         port
     }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
+    }
 }
 
 impl Read for IpNet {
@@ -385,6 +397,10 @@ impl Read for IpNet {
             );
         }
         block
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
     }
 }
 
@@ -413,6 +429,10 @@ impl Read for ServiceAccount {
         }
         None
     }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
+    }
 }
 
 /// A trust domain, with at most one `*` at an end.
@@ -434,11 +454,19 @@ impl Read for TrustDomain {
         }
         None
     }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
+    }
 }
 
 impl Read for PrincipalMatch {
     fn read(input: &Input<'_>) -> Option<Self> {
         Text::read(input).map(|Text(text)| Self::parse(&text))
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
     }
 }
 
@@ -616,5 +644,9 @@ impl Read for Key {
         Self::parse(input.text()?)
             .map_err(|error| input.mistake(error))
             .ok()
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
     }
 }

@@ -288,6 +288,10 @@ impl Read for ReferredHeader {
             name => Some(Self(name.to_owned())),
         }
     }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
+    }
 }
 
 /// A host with a star for the part that is meant.
@@ -307,6 +311,10 @@ impl Read for HostPart {
                 None
             }
         }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
     }
 }
 

@@ -101,6 +101,10 @@ impl Read for KeySetUri {
         check_address(&uri, input);
         Some(uri)
     }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
+    }
 }
 
 fn check_address(uri: &KeySetUri, input: &Input<'_>) {
@@ -205,5 +209,9 @@ impl Read for ClaimPath {
             input.mistake("not a claim: write `name`, `outer.inner` or `[na.me][inner]`");
         }
         path
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 pub(crate) use self::jwt::{Jwt, Trigger};
 use super::port::PortNumber;
 use super::reader::{Input, Read, record};
-use super::schema::{Schemas, any_of, one_of};
+use super::schema::{Schemas, a, any_of, one_of};
 
 record! {
     /// What a Policy or MeshPolicy says.
@@ -125,6 +125,10 @@ impl Read for Label {
             );
         }
         is_label.then(|| Self(text.to_owned()))
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
     }
 }
 

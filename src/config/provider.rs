@@ -105,6 +105,10 @@ impl Read for Host {
         input.mistake("not a service: write `host` or `namespace/host`");
         None
     }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
+    }
 }
 
 /// A port, which Istio's mesh configuration writes as a number.
@@ -144,6 +148,10 @@ impl Read for PathPrefix {
         input.mistake("not a path: write `/` first, and no blanks");
         None
     }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
+    }
 }
 
 /// An HTTP status, which Istio writes as a string.
@@ -158,6 +166,10 @@ impl Read for Status {
             input.mistake("not a status: write a number from 200 to 599 in quotes");
         }
         status.map(Self)
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
     }
 }
 
@@ -181,6 +193,10 @@ impl Read for HeaderPattern {
             }
             pattern => Some(Self(StringMatch::text(&pattern.to_ascii_lowercase()))),
         }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
     }
 }
 

@@ -350,10 +350,8 @@ pub(crate) trait Read: Sized {
     /// Reads the value, or reports what is wrong with it.
     fn read(input: &Input<'_>) -> Option<Self>;
 
-    /// What is read here, as JSON Schema: a string, if nothing else is said.
-    fn schema(_: &mut Schemas) -> Value {
-        a("string")
-    }
+    /// What is read here, as JSON Schema.
+    fn schema(schemas: &mut Schemas) -> Value;
 
     /// The value of a field that isn't written (or is null, which protobuf's JSON takes as unset).
     fn absent(object: &Input<'_>, name: &str) -> Option<Self> {
@@ -382,6 +380,10 @@ pub(crate) struct Readable<T>(pub(crate) Option<T>);
 impl<T: Read> Read for Readable<T> {
     fn read(input: &Input<'_>) -> Option<Self> {
         Some(Self(T::read(input)))
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        T::schema(schemas)
     }
 }
 
@@ -430,6 +432,10 @@ impl Read for bool {
 impl Read for String {
     fn read(input: &Input<'_>) -> Option<Self> {
         input.text().map(str::to_owned)
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
     }
 }
 

@@ -1,6 +1,9 @@
 //! Strings of which more is known than that they are strings.
 
+use serde_json::Value;
+
 use super::reader::{Input, Read};
+use super::schema::{Schemas, a};
 
 /// A string that isn't empty.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -20,6 +23,10 @@ impl Read for Text {
             }
             text => Some(Self(text.to_owned())),
         }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
     }
 }
 
@@ -47,6 +54,10 @@ impl Read for HeaderName {
             input.mistake("not a header name: write letters, digits and `-`");
         }
         name
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
     }
 }
 
@@ -87,6 +98,10 @@ impl Read for OutputHeader {
         }
         Some(Self(name))
     }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
+    }
 }
 
 /// Text that can stand in a header.
@@ -107,5 +122,9 @@ impl Read for HeaderValue {
         }
         input.mistake("write printable ASCII only: this becomes part of a header");
         None
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
     }
 }

@@ -1,8 +1,9 @@
 //! Who verifies signatures, and how many verified tokens are remembered.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::reader::{Input, Read, record};
+use super::schema::{Schemas, one_of};
 
 /// Who verifies signatures.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -27,6 +28,10 @@ impl Read for Verification {
                 None
             }
         }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        one_of(&["auto", "host", "wasm"])
     }
 }
 
@@ -78,5 +83,9 @@ impl Read for Count {
             ));
         }
         count.map(Self)
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX })
     }
 }

@@ -49,8 +49,9 @@ enum Target {
     Service(String),
 }
 
-impl Read for Attachment {
-    fn read(input: &Input<'_>) -> Option<Self> {
+impl Attachment {
+    /// Reads what is said of it in `spec`, beside the rules.
+    pub(super) fn read(input: &Input<'_>) -> Option<Self> {
         let object = input.object()?;
         let selector = object.field::<Option<Selector>>("selector");
         let target = object.field::<Option<Target>>("target_ref");

@@ -146,6 +146,14 @@ fn finds_unknown_fields_and_wrong_types() {
             false,
         ),
         (json!({ "jwtRules": [], "tokens": "some" }), false),
+        (
+            json!({ "jwtRules": [], "tokenCache": { "maxEntries": 0 } }),
+            true,
+        ),
+        (
+            json!({ "jwtRules": [], "tokenCache": { "maxEntries": "0" } }),
+            false,
+        ),
         (paths("notPaths", json!(["/a"])), true),
         (paths("not_paths", json!(["/a"])), true),
         (paths("notPath", json!(["/a"])), false),
