@@ -323,9 +323,8 @@ pub(crate) struct SegmentNumber(u8);
 
 impl Read for SegmentNumber {
     fn read(input: &Input<'_>) -> Option<Self> {
-        let number = Number::read(input)?.as_f64()?;
-        // A `Struct` knows only doubles.
-        let segment = (1..=u8::MAX).find(|segment| f64::from(*segment) == number);
+        Number::read(input)?;
+        let segment = input.whole().filter(|segment| *segment > 0);
         if segment.is_none() {
             input.mistake("not a segment: count from 1, to 255");
         }

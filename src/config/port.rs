@@ -21,11 +21,7 @@ impl PortNumber {
 impl Read for PortNumber {
     fn read(input: &Input<'_>) -> Option<Self> {
         let port = match input.value() {
-            // In a protobuf `Struct` every number is a double.
-            Value::Number(number) => number
-                .as_f64()
-                .filter(|number| number.fract() == 0.0)
-                .and_then(|number| Self::parse(&number.to_string())),
+            Value::Number(_) => input.whole().filter(|port| *port != 0).map(Self),
             // Protobuf's JSON takes numbers in quotes, too.
             Value::String(text) => Self::parse(text),
             _ => return input.expected("a number"),

@@ -117,13 +117,7 @@ pub(crate) struct PortNumber(u16);
 
 impl Read for PortNumber {
     fn read(input: &Input<'_>) -> Option<Self> {
-        // A `Struct` has no integers.
-        let number = input
-            .value()
-            .as_f64()
-            .filter(|number| number.fract() == 0.0);
-        let port = number.and_then(|number| format!("{number}").parse().ok());
-        match port.filter(|port| *port > 0) {
+        match input.whole().filter(|port| *port > 0) {
             Some(port) => Some(Self(port)),
             None => input.expected("a number from 1 to 65535"),
         }

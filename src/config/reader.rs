@@ -224,6 +224,19 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// A number that is whole, in the bounds of `T`; silent where it isn't.
+    pub(crate) fn whole<T: TryFrom<u32>>(&self) -> Option<T> {
+        // In a protobuf `Struct` every number is a double.
+        let number = self.value.as_f64()?;
+        let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is whole and in bounds"
+        )]
+        is_whole.then_some(number as u32)?.try_into().ok()
+    }
+
     pub(crate) fn object(&'a self) -> Option<Object<'a>> {
         match self.value {
             Value::Object(members) => Some(Object {
@@ -487,20 +500,37 @@ fn parse_duration(text: &str) -> Option<Duration> {
             tail.find(|c: char| c == '.' || c.is_ascii_digit())
                 .unwrap_or(tail.len()),
         );
-        let seconds = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
+        let nanoseconds = match unit {
+            "h" => 3_600_000_000_000,
+            "m" => 60_000_000_000,
+            "s" => 1_000_000_000,
+            "ms" => 1_000_000,
+            "us" | "µs" => 1_000,
+            "ns" => 1,
             _ => return None,
         };
-        let amount = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
-        total = total.checked_add(amount)?;
+        total = total.checked_add(times(number, nanoseconds)?)?;
         rest = tail;
     }
     (!text.is_empty()).then_some(total)
+}
+
+/// So many of these; what is left of a nanosecond is cut off.
+fn times(number: &str, nanoseconds: u64) -> Option<Duration> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let mut total = match whole {
+        "" => 0,
+        whole => whole.parse::<u64>().ok()?.checked_mul(nanoseconds)?,
+    };
+    let mut place = nanoseconds;
+    for digit in fraction.chars() {
+        place /= 10;
+        total = total.checked_add(u64::from(digit.to_digit(10)?) * place)?;
+    }
+    Some(Duration::from_nanos(total))
 }
 
 /// Declares a struct that is read from an object; the doc comment of a field is its reference, and
@@ -651,6 +681,10 @@ mod tests {
             ("5s", Some(5_000)),
             ("1m30s", Some(90_000)),
             ("0.5s", Some(500)),
+            (".5s", Some(500)),
+            ("1.s", Some(1_000)),
+            ("0.25h1.5m", Some(990_000)),
+            (".s", None),
             ("0s", Some(0)),
             ("1h", Some(3_600_000)),
             ("250ms", Some(250)),

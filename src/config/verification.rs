@@ -69,11 +69,7 @@ pub(crate) struct Count(u32);
 impl Read for Count {
     fn read(input: &Input<'_>) -> Option<Self> {
         let count = match input.value() {
-            // In a protobuf `Struct` every number is a double.
-            Value::Number(number) => number.as_f64().and_then(|number| {
-                let text = number.to_string();
-                text.parse().ok()
-            }),
+            Value::Number(_) => input.whole(),
             _ => return input.expected("a number"),
         };
         if count.is_none() {
