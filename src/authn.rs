@@ -15,7 +15,7 @@ use serde_json::Value;
 use self::location::{Locations, Removal};
 pub(crate) use self::output::Output;
 use self::presented::{Miss, Presented, Search};
-use crate::config::text::text;
+use crate::config::text::{folded, text};
 use crate::config::{Defaults, JwtRule, Tokens};
 use crate::connection::Connection;
 use crate::evaluate::Known;
@@ -37,7 +37,8 @@ pub(crate) struct Authentication {
     legacy: legacy::Policies,
     /// Which of the presented tokens must verify.
     demanded: Tokens,
-    /// Every header that is written. The client's copies never pass.
+    /// Every header that is written, folded. The client's copies never pass, nor what an upstream may take for
+    /// one.
     written: BTreeSet<String>,
     /// The header that gets the claims for those behind us.
     metadata: Option<String>,
@@ -198,9 +199,10 @@ impl Authentication {
     ) -> Self {
         rules.sort_by(|a, b| a.expected.issuer.cmp(&b.expected.issuer));
         let outputs = rules.iter().flat_map(|rule| &rule.outputs);
-        let written = outputs.map(|output| output.header().to_owned());
+        let written = outputs.map(Output::header).chain(metadata.as_deref());
+        let written = written.map(|header| folded(header).into_owned());
         Self {
-            written: written.chain(metadata.clone()).collect(),
+            written: written.collect(),
             demanded,
             legacy,
             rules,
@@ -278,9 +280,16 @@ impl Authentication {
         let identity = authenticated.identity.as_ref();
         let taken = identity.and_then(|identity| identity.token.as_ref());
         let mut changes = authenticated.removal.changes();
-        let sent = |name: &String| request.values(name).next().is_some();
-        let stripped = self.written.iter().filter(|name| sent(name));
-        changes.extend(stripped.map(|name| Change::Remove(name.clone())));
+        if !self.written.is_empty() {
+            let names = request.headers().map(|(name, _)| name);
+            let stripped = names.filter(|name| self.written.contains(&*folded(name)));
+            let stripped: BTreeSet<&str> = stripped.collect();
+            changes.extend(
+                stripped
+                    .into_iter()
+                    .map(|name| Change::Remove(name.to_owned())),
+            );
+        }
         if let Some(taken) = taken {
             let outputs = || self.outputs(taken);
             changes.extend(taken.token.outputs(taken.rule.number, outputs));

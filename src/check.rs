@@ -167,7 +167,11 @@ impl Checks {
         names.dedup();
         let services = || self.0.iter().map(|(service, _)| service);
         let is_theirs = |name: &&str| {
-            !CLIENTS_OWN.contains(name) && services().any(|s| one_of(&s.to_upstream, name))
+            let may_be_of = |service: &Service| {
+                let mut patterns = service.to_upstream.iter();
+                patterns.any(|pattern| pattern.may_match(name))
+            };
+            !CLIENTS_OWN.contains(name) && services().any(may_be_of)
         };
         let theirs = names.into_iter().filter(is_theirs);
         Changes(theirs.map(|name| Change::Remove(name.to_owned())).collect())

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::reader::{Input, Read, record};
 use super::schema::{Schemas, a, map_of};
-use super::text::{HeaderName, HeaderValue, Text, steers_proxy};
+use super::text::{HeaderName, HeaderValue, Text, folded, steers_proxy};
 use crate::matcher::StringMatch;
 
 record! {
@@ -169,12 +169,20 @@ impl Read for Status {
 
 /// Which headers: `name`, `prefix*` or `*suffix`.
 #[derive(Clone, Debug)]
-pub(crate) struct HeaderPattern(StringMatch);
+pub(crate) struct HeaderPattern {
+    exactly: StringMatch,
+    folded: StringMatch,
+}
 
 impl HeaderPattern {
     /// Whether this is one of those that are meant; what a message is framed and routed by never is.
     pub(crate) fn matches(&self, name: &str) -> bool {
-        !steers_proxy(name) && self.0.matches(name.as_bytes())
+        !steers_proxy(name) && self.exactly.matches(name.as_bytes())
+    }
+
+    /// Whether an upstream may take this for one of those that are meant.
+    pub(crate) fn may_match(&self, name: &str) -> bool {
+        !steers_proxy(name) && self.folded.matches(folded(name).as_bytes())
     }
 }
 
@@ -185,7 +193,13 @@ impl Read for HeaderPattern {
                 input.mistake("`*` alone is not supported: write `name`, `prefix*` or `*suffix`");
                 None
             }
-            pattern => Some(Self(StringMatch::text(&pattern.to_ascii_lowercase()))),
+            pattern => {
+                let pattern = pattern.to_ascii_lowercase();
+                Some(Self {
+                    exactly: StringMatch::text(&pattern),
+                    folded: StringMatch::text(&folded(&pattern)),
+                })
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! Strings of which more is known than that they are strings.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::reader::{Input, Read};
@@ -39,6 +41,14 @@ impl HeaderName {
     pub(crate) fn parse(name: &str) -> Option<Self> {
         (!name.is_empty() && name.bytes().all(is_token_byte))
             .then(|| Self(name.to_ascii_lowercase()))
+    }
+}
+
+/// What CGI, WSGI and others that read `_` as `-` take for one and the same name.
+pub(crate) fn folded(name: &str) -> Cow<'_, str> {
+    match name.contains('_') {
+        true => name.replace('_', "-").into(),
+        false => name.into(),
     }
 }
 
