@@ -33,7 +33,7 @@ pub(crate) struct Token<'a> {
     content: Rc<Content>,
     /// The keys that have verified it before.
     verified_with: Option<Weak<KeySet>>,
-    /// Under which name it is remembered.
+    /// The hash of its signature, under which it is remembered.
     digest: Option<Digest>,
 }
 
@@ -44,8 +44,8 @@ struct Content {
     claims: Map<String, Value>,
     not_before: Option<u64>,
     expiration: Option<u64>,
-    /// As it was sent: unpadded base64url.
-    payload: Vec<u8>,
+    /// Header and payload as they were sent, with the dot between them: what the signature is over.
+    signed: Vec<u8>,
     /// What is written of it, by which rule.
     outputs: OnceCell<(usize, Vec<Change>)>,
 }
@@ -74,7 +74,8 @@ pub(crate) struct Verified(Rc<Content>);
 impl Verified {
     /// The payload as it was sent: unpadded base64url.
     pub(crate) fn payload(&self) -> &[u8] {
-        &self.0.payload
+        let mut parts = self.0.signed.splitn(2, |byte| *byte == b'.');
+        parts.nth(1).unwrap_or_default()
     }
 
     pub(crate) fn claims(&self) -> &Map<String, Value> {
@@ -132,12 +133,13 @@ impl<'a> Token<'a> {
         let claims = object(payload, Reason::PayloadEncoding, Reason::PayloadSyntax)?;
         let (not_before, expiration) = check_types(&claims)?;
         decode_signature(signature)?;
+        let (signed, _) = split(&text).ok_or(Reason::Malformed)?;
         let content = Content {
             header,
             claims,
             not_before,
             expiration,
-            payload: payload.to_vec(),
+            signed: signed.to_vec(),
             outputs: OnceCell::new(),
         };
         Ok(Self {
@@ -148,11 +150,9 @@ impl<'a> Token<'a> {
         })
     }
 
-    /// Header and payload as they were sent, and the signature over them.
+    /// What is signed, and the signature over it.
     fn signed(&self) -> Result<(&[u8], Vec<u8>), Reason> {
-        let dot = self.text.iter().rposition(|byte| *byte == b'.');
-        let (signed, signature) = self.text.split_at(dot.ok_or(Reason::Malformed)?);
-        let signature = signature.get(1..).unwrap_or_default();
+        let (signed, signature) = split(&self.text).ok_or(Reason::Malformed)?;
         Ok((signed, decode_signature(signature)?))
     }
 
@@ -204,7 +204,7 @@ impl Content {
     /// About how many bytes of memory it takes.
     fn size(&self) -> u64 {
         // Claims take several times what they take as text, and so may what is written of them.
-        1024 + 4 * self.payload.len() as u64
+        1024 + 4 * self.signed.len() as u64
     }
 
     fn validate(&self, expected: &Expected, now: u64) -> Result<(), Reason> {
@@ -281,6 +281,13 @@ fn object(part: &[u8], encoding: Reason, syntax: Reason) -> Result<Map<String, V
         Ok(Value::Object(members)) => Ok(members),
         _ => Err(syntax),
     }
+}
+
+/// What is signed, and the signature as it was sent.
+fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let dot = memchr::memrchr(b'.', text)?;
+    let (signed, signature) = text.split_at(dot);
+    Some((signed, signature.get(1..)?))
 }
 
 fn decode_signature(part: &[u8]) -> Result<Vec<u8>, Reason> {

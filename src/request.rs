@@ -62,6 +62,7 @@ impl Request {
         lines.map(|line| (self.bytes(&line.name), self.bytes(&line.value)))
     }
 
+    #[inline]
     fn bytes(&self, place: &Range<usize>) -> &[u8] {
         let bytes = match place.start.checked_sub(self.sent.len()) {
             None => self.sent.get(place.clone()),

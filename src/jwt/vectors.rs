@@ -107,7 +107,7 @@ fn without_claims(jws: &[u8]) -> Option<Token<'_>> {
         claims: Map::new(),
         not_before: None,
         expiration: None,
-        payload: payload.to_vec(),
+        signed: [header, b".", payload].concat(),
         outputs: OnceCell::new(),
     };
     Some(Token {

@@ -1,9 +1,11 @@
 //! Who verifies signatures, and which tokens need no verification because they had one.
 //!
-//! A token that was verified is remembered under the BLAKE3 hash of its whole text, together with the
-//! key set that verified it. It is taken again only where a rule wants that very key set, and what
-//! it says (issuer, audiences, times) is compared anew each time. So a remembered token is good
-//! exactly as long as it would be if it were verified again.
+//! A token that was verified is remembered: what it says as it was sent, the BLAKE3 hash of its
+//! signature, and the key set that verified it. It is taken again only where all of it is the same and
+//! a rule wants that very key set; and what it says (issuer, audiences, times) is compared with what
+//! is expected anew each time. So a remembered token is good exactly as long as it would be if it
+//! were verified again. Of the signature there is only the hash: a token that can be used lies in
+//! memory no longer than its request.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -14,13 +16,13 @@ use quick_cache::unsync::Cache;
 use quick_cache::{OptionsBuilder, Weighter};
 use rustc_hash::FxBuildHasher;
 
-use super::{Content, Token, Verified};
+use super::{Content, Token, Verified, split};
 use crate::config::reader::Mistakes;
 use crate::jwks::{Algorithm, HostVerifier, Key, KeySet, VerifySignature};
 use crate::outcome::Reason;
 use crate::policy::Policy;
 
-/// The BLAKE3 hash of a token.
+/// The BLAKE3 hash of a signature.
 pub(super) type Digest = [u8; 32];
 
 /// Verifies tokens for one worker under one policy. The default does all by itself, and remembers
@@ -99,8 +101,13 @@ impl Verifier {
         let Some(remembered) = &self.remembered else {
             return Token::parse(text);
         };
-        let digest = blake3::hash(&text).into();
-        if let Some((content, keys)) = remembered.borrow().get(&digest) {
+        let Some((signed, signature)) = split(&text) else {
+            return Token::parse(text);
+        };
+        let digest = blake3::hash(signature).into();
+        if let Some((content, keys)) = remembered.borrow().get(&digest)
+            && content.signed == signed
+        {
             self.count(|counts| counts.hits += 1);
             return Ok(Token {
                 text,
