@@ -270,6 +270,27 @@ impl Authentication {
         })
     }
 
+    /// Whether a token can tell whose a request is.
+    pub(crate) fn takes_tokens(&self) -> bool {
+        self.all_rules().next().is_some()
+    }
+
+    /// Those of older policies among them.
+    fn all_rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().chain(self.legacy.rules())
+    }
+
+    /// What takes every token out of the request, and what looks like one.
+    pub(crate) fn without_tokens(&self, request: &Request) -> Changes {
+        let default = Locations::new(Vec::new(), Vec::new(), Vec::new());
+        let locations = self.all_rules().map(|rule| &*rule.locations);
+        let mut removal = Removal::new(request);
+        for token in locations.chain([&default]).flat_map(|l| l.find(request)) {
+            removal.add(token.place);
+        }
+        Changes(removal.changes())
+    }
+
     /// What a request that goes on looks like: the client's copies of written headers gone, tokens
     /// taken out, and the outputs of the rule that won written.
     pub(crate) fn changes(
@@ -315,6 +336,10 @@ impl<'p> Taken<'p> {
 }
 
 impl Identity<'_> {
+    pub(crate) fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// `request.auth.principal` of a token, in what Istio's policies compare.
     pub(crate) fn issuer_and_subject(&self) -> Option<(&str, &str)> {
         match &self.principal {

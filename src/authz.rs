@@ -268,6 +268,21 @@ fn any(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
 }
 
 impl Condition {
+    /// The scopes with which a token meets it, where it asks for nothing else.
+    fn scopes(&self) -> Option<Vec<&str>> {
+        match &self.test {
+            _ if self.negated => None,
+            Test::Claim(path, patterns) if *path == ClaimPath::top("scope") => {
+                let mut patterns = patterns.iter();
+                patterns
+                    .find_map(StringMatch::scope)
+                    .map(|scope| vec![scope])
+            }
+            Test::Compared(comparison) => comparison.scopes(),
+            _ => None,
+        }
+    }
+
     /// `None` where it can't be told.
     fn matches(&self, subject: Subject<'_>) -> Option<bool> {
         Some(self.test.matches(subject)? != self.negated)

@@ -3,6 +3,7 @@
 pub(crate) mod authorization;
 mod comparison;
 mod document;
+mod errors;
 pub(crate) mod jwt_rule;
 pub(crate) mod legacy;
 pub(crate) mod peer_authentication;
@@ -22,12 +23,13 @@ use serde_json::Value;
 pub(crate) use self::authorization::AuthorizationRules;
 use self::authorization::Provider;
 pub(crate) use self::document::parse;
+pub(crate) use self::errors::{Errors, Format, Profile};
 pub(crate) use self::jwt_rule::JwtRule;
 use self::port::PortNumber;
 use self::provider::ExtensionProvider;
 use self::reader::{Input, Read, record};
 use self::schema::{Schemas, one_of};
-use self::text::{HeaderValue, OutputHeader, Text};
+use self::text::{OutputHeader, Text};
 pub(crate) use self::verification::{TokenCache, Verification};
 use crate::filter_state::Entry;
 use crate::istio::Resource;
@@ -56,6 +58,9 @@ record! {
         /// What becomes of a path that others may read in another way: `allow` (default) or
         /// `reject`, with 400.
         ambiguous_paths: Option<Ambiguous>,
+        /// Whether policies look at CORS preflights, which carry no token: `authorize` (default), as in
+        /// Istio, or `allow`: they pass.
+        cors_preflights: Option<Preflights>,
         /// Who we are, for selectors; what is missing is read from Envoy's node metadata.
         workload: Option<Workload>,
         /// How key sets are fetched.
@@ -126,6 +131,32 @@ impl Read for Tokens {
 
     fn schema(_: &mut Schemas) -> Value {
         one_of(&["all", "any"])
+    }
+}
+
+/// Whether policies look at CORS preflights.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Preflights {
+    /// No policy does, whatever its action.
+    Allow,
+    #[default]
+    Authorize,
+}
+
+impl Read for Preflights {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        match input.text()? {
+            "allow" => Some(Self::Allow),
+            "authorize" => Some(Self::Authorize),
+            _ => {
+                input.mistake("unknown treatment: write `authorize` or `allow`");
+                None
+            }
+        }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        one_of(&["allow", "authorize"])
     }
 }
 
@@ -303,16 +334,5 @@ record! {
         /// The header that gets the claims of the verified token: a serialised
         /// `google.protobuf.Value` in base64, for Envoy's `header_to_metadata`.
         header: OutputHeader,
-    }
-}
-
-record! {
-    /// How refusals look.
-    pub(crate) struct Errors {
-        /// The realm of the challenge. Default: the address of the request without its query.
-        realm: Option<HeaderValue>,
-        /// A header that refusals get, with their reason and policy, for staging: it tells clients about
-        /// your policies.
-        reason_header: Option<OutputHeader>,
     }
 }

@@ -1,8 +1,9 @@
 //! The one function that decides.
 
 use crate::authn::Halt;
-use crate::authz::Subject;
+use crate::authz::{PolicySet, Subject};
 use crate::check::{Checked, Held};
+use crate::config::Preflights;
 use crate::connection::{Connection, Host};
 use crate::explain::{Stage, Unseen, Witness};
 use crate::jwks::{KeySetId, KeyStore};
@@ -60,10 +61,16 @@ pub(crate) fn decide(
         }
     };
     let request = &*request.changed(&normalised);
-    let passed = match policy
-        .checks
-        .pass(request, &connection, known.checked, witness)
-    {
+    // A preflight says nothing of whose it is, so only a policy that lets everybody in would let it pass.
+    let unasked = (policy.preflights == Preflights::Allow && request.is_cors_preflight())
+        .then(|| PolicySet::new(Vec::new(), Vec::new()));
+    let passed = match unasked {
+        None => policy
+            .checks
+            .pass(request, &connection, known.checked, witness),
+        Some(_) => Ok(policy.checks.skip(request)),
+    };
+    let passed = match passed {
         Ok(passed) => passed,
         Err(Held::Ask(check)) => return Outcome::Ask(check),
         Err(Held::Refused(refusal)) => {
@@ -98,7 +105,9 @@ pub(crate) fn decide(
         identity,
         connection: &connection,
     };
-    let (audit, dry_run) = (&policy.audit, &policy.dry_run);
+    let audit = &policy.audit;
+    let dry_run = unasked.as_ref().unwrap_or(&policy.dry_run);
+    let authorization = unasked.as_ref().unwrap_or(&policy.authorization);
     witness.sees(Stage::Audit, audit, subject);
     let audited = audit.first_match(subject);
     notes.extend(audited.map(|rule| Note::Audit(rule.to_string())));
@@ -106,9 +115,9 @@ pub(crate) fn decide(
     witness.sees(Stage::DryRunAllow, &dry_run.allow, subject);
     let would = (!dry_run.is_empty()).then(|| DryRun::from(dry_run.authorize(subject)));
     notes.extend(would.clone().map(Note::DryRun));
-    witness.sees(Stage::Deny, &policy.authorization.deny, subject);
-    witness.sees(Stage::Allow, &policy.authorization.allow, subject);
-    match policy.authorization.authorize(subject) {
+    witness.sees(Stage::Deny, &authorization.deny, subject);
+    witness.sees(Stage::Allow, &authorization.allow, subject);
+    match authorization.authorize(subject) {
         Ok(rule) => {
             let state = told.forwarded(rule.as_ref(), identity, would.as_ref());
             let changes = normalised.then(passed.changes).then(own);
@@ -119,7 +128,8 @@ pub(crate) fn decide(
             };
             Outcome::Forward(changes, told)
         }
-        Err(refusal) => {
+        Err(mut refusal) => {
+            refusal.lack = policy.lack(subject, refusal.reason);
             let state = told.refused(&refusal, identity, would.as_ref());
             let told = Told {
                 notes,

@@ -45,6 +45,15 @@ impl StringMatch {
         }
     }
 
+    /// The one value that matches, where it can be a scope (RFC 6749 section 3.3).
+    pub(crate) fn scope(&self) -> Option<&str> {
+        let is_legal = |byte: u8| byte.is_ascii_graphic() && !b"\"\\".contains(&byte);
+        match self {
+            Self::Exact(scope) if !scope.is_empty() && scope.bytes().all(is_legal) => Some(scope),
+            _ => None,
+        }
+    }
+
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
         match self {
             Self::Exact(exact) => value == exact.as_bytes(),

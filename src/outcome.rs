@@ -159,6 +159,20 @@ pub struct Refusal {
     pub policy: Option<String>,
     /// How the answer looks, where a service that was asked says that.
     pub denial: Option<Box<Denial>>,
+    /// What would have helped.
+    pub lack: Lack,
+}
+
+/// What a request lacks, as far as tokens could help.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Lack {
+    /// Nothing that is known.
+    #[default]
+    Nothing,
+    /// Its token is good, but not enough: it needs these scopes, where that is known.
+    Scope(Option<String>),
+    /// It has no token, where tokens are looked for.
+    Token,
 }
 
 /// The answer that a service has for a client.
@@ -178,6 +192,7 @@ impl From<Reason> for Refusal {
             reason,
             policy: None,
             denial: None,
+            lack: Lack::Nothing,
         }
     }
 }

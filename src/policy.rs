@@ -11,20 +11,22 @@ use serde_json::Value;
 
 use self::by_action::{Policies, unprovided};
 use self::older::Older;
-use crate::authn::{Authentication, Keys, Rule};
-use crate::authz::{self, PolicySet, RuleSet, Unknown};
+use crate::authn::{Authentication, Identity, Keys, Rule};
+use crate::authz::{self, PolicySet, RuleSet, Subject, Unknown};
 use crate::check::Checks;
 use crate::config::place::Place;
 use crate::config::reader::{Input, Mistake, Mistakes, Read as _, Readable, Report};
 use crate::config::text::text;
 use crate::config::{
-    self, AuthorizationRules, Config, Defaults, Jwks, JwtRule, TokenCache, Verification, Workload,
+    self, AuthorizationRules, Config, Defaults, Errors, Jwks, JwtRule, Preflights, Profile,
+    TokenCache, Verification, Workload,
 };
 use crate::filter_state::FilterState;
 use crate::istio::{DryRun, Here, Kind, Resource};
 use crate::jwks::{Fetching, KeySetId, KeySetSource, Origin};
 use crate::metrics::{Counted, Names};
 use crate::mtls::{MutualTls, Scoped};
+use crate::outcome::{Lack, Reason};
 use crate::path::Paths;
 
 /// How many resources for other workloads the log names.
@@ -59,12 +61,11 @@ pub struct Policy {
     pub(crate) authorization: PolicySet,
     pub(crate) filter_state: FilterState,
     pub(crate) paths: Paths,
-    pub(crate) realm: Option<String>,
+    pub(crate) preflights: Preflights,
+    pub(crate) errors: Errors,
     pub(crate) verification: Verification,
     /// How many tokens are remembered, and in how many bytes.
     pub(crate) token_cache: (u32, u32),
-    /// The header of a refusal that tells its reason.
-    pub(crate) reason_header: Option<String>,
     pub(crate) names: Rc<Names>,
     key_sets: Vec<Rc<KeySetSource>>,
     shares_keys: Option<bool>,
@@ -114,6 +115,19 @@ impl Policy {
     /// Whether workers share what they fetch; `None` where the configuration leaves that open.
     pub(crate) fn shares_keys(&self) -> Option<bool> {
         self.shares_keys
+    }
+
+    /// What would help a request that policies refuse.
+    pub(crate) fn lack(&self, subject: Subject<'_>, reason: Reason) -> Lack {
+        let has_token = subject.identity.is_some_and(Identity::has_token);
+        match (has_token, reason) {
+            (false, _) if self.authentication.takes_tokens() => Lack::Token,
+            (false, _) => Lack::Nothing,
+            (true, Reason::PolicyNoneAllows) if self.errors.profile == Some(Profile::Rfc6750) => {
+                Lack::Scope(self.authorization.allow.missing_scope(subject))
+            }
+            (true, _) => Lack::Scope(None),
+        }
     }
 
     pub(crate) fn key_set(&self, id: KeySetId) -> Option<&KeySetSource> {
@@ -344,11 +358,6 @@ impl Compiler {
             checks.iter().map(|(name, _)| name.to_owned()).collect(),
             self.issuers,
         );
-        let errors = config.errors;
-        let (realm, reason_header) = errors.map_or((None, None), |errors| {
-            let realm = errors.realm.map(|realm| realm.0);
-            (realm, errors.reason_header.map(|header| header.0))
-        });
         Ok(Policy {
             summary,
             mutual_tls,
@@ -369,8 +378,8 @@ impl Compiler {
             },
             verification: config.verification.unwrap_or_default(),
             token_cache: TokenCache::bounds(config.token_cache),
-            realm,
-            reason_header,
+            preflights: config.cors_preflights.unwrap_or_default(),
+            errors: config.errors.unwrap_or_default(),
             names: Rc::new(names),
             key_sets: self.key_sets,
             shares_keys: config.jwks.and_then(|jwks| jwks.shared),

@@ -1,11 +1,14 @@
-//! How a refusal looks to the client: as Istio's proxies answer, without what they leak.
+//! How a refusal looks to the client: as Istio's proxies answer, without what they leak, or as the
+//! configuration wants it.
 
+mod challenge;
+mod format;
+mod redirect;
+
+use crate::config::Errors;
 use crate::outcome::{Fault, Reason, Refusal};
 use crate::policy::Policy;
 use crate::request::Request;
-
-/// Envoy cuts the address in a challenge to this many bytes.
-const MAX_REALM: usize = 256;
 
 /// An answer to the client.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -14,28 +17,85 @@ pub struct Reply {
     pub status: u16,
     /// Header lines besides those that Envoy adds.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// The body: plain text, or what a service that was asked says.
+    /// The body: plain text, problem details, or what the configuration or a service that was asked
+    /// says.
     pub body: Vec<u8>,
     /// Envoy's response code details, for its access log.
     pub details: String,
 }
 
+impl Reply {
+    /// Writes one line, instead of those that are there.
+    fn set(&mut self, name: &str, value: impl Into<Vec<u8>>) {
+        self.headers.retain(|(header, _)| header != name);
+        self.headers.push((name.to_owned(), value.into()));
+    }
+}
+
 /// The answer for a refusal.
-///
-/// A token that was refused gets the challenge of RFC 6750 section 3. Its realm is the configured
-/// one, or the address of the request without the query, in which a token may have stood; never
-/// `x-envoy-original-path`, which a client can write.
 #[must_use]
 pub fn reply(refusal: &Refusal, policy: Option<&Policy>, request: &Request) -> Reply {
-    let mut reply = answer(refusal, policy, request);
-    if let Some(name) = policy.and_then(|policy| policy.reason_header.as_ref()) {
-        // A service that was asked may have written it, too.
-        reply.headers.retain(|(header, _)| header != name);
-        reply
-            .headers
-            .push((name.clone(), why(refusal).into_bytes()));
+    let unwritten = Errors::default();
+    let errors = policy.map_or(&unwritten, |policy| &policy.errors);
+    let login = policy.and_then(|policy| redirect::login(refusal, policy, request));
+    let mut reply = match login {
+        Some(page) => redirect::to(page),
+        None => answer(refusal, errors, request),
+    };
+    reply.details = details(refusal);
+    if let Some(header) = &errors.reason_header {
+        reply.set(&header.0, why(refusal));
     }
     reply
+}
+
+/// The answer of a service that was asked, or that of the profile; with what the configuration puts
+/// in its place.
+fn answer(refusal: &Refusal, errors: &Errors, request: &Request) -> Reply {
+    let is_grpc = is_grpc(request);
+    let mut others = errors.overrides.iter();
+    let other = others.find(|other| other.is_for(refusal.reason));
+    let status = other.and_then(|other| other.status).map(|status| status.0);
+    let mut reply = match &refusal.denial {
+        Some(denial) => Reply {
+            status: status.unwrap_or(denial.status),
+            headers: denial.headers.clone(),
+            body: denial.body.clone(),
+            details: String::new(),
+        },
+        None => {
+            let standard = challenge::standard(refusal, errors, request, is_grpc);
+            let status = status.unwrap_or(standard.status);
+            let mut reply = format::written(&standard, status, refusal.reason, errors, is_grpc);
+            if let Some(challenge) = standard.challenge.filter(|_| challenge::fits(status)) {
+                reply.set("www-authenticate", challenge);
+            }
+            if let Some(seconds) = standard.retry_after {
+                reply.set("retry-after", seconds);
+            }
+            reply
+        }
+    };
+    if let Some(other) = other {
+        if let Some(body) = other.body.as_ref().filter(|_| !is_grpc) {
+            reply.headers.retain(|(name, _)| name != "content-type");
+            reply.body = body.clone().into_bytes();
+        }
+        for (name, value) in &other.headers.0 {
+            // Envoy has one of its own for gRPC.
+            if !is_grpc || name != "content-type" {
+                reply.set(name, value.as_bytes());
+            }
+        }
+    }
+    reply
+}
+
+/// Whether Envoy may make a gRPC answer of ours, in which the body is one line of text and
+/// `content-type` Envoy's own.
+fn is_grpc(request: &Request) -> bool {
+    let content_type = request.value("content-type");
+    content_type.is_some_and(|value| value.starts_with(b"application/grpc"))
 }
 
 /// The reason and the policy, as an item with a parameter (RFC 9651 section 3.3).
@@ -47,37 +107,6 @@ fn why(refusal: &Refusal) -> String {
             quoted(&printable(policy.as_bytes()))
         ),
         None => code.to_owned(),
-    }
-}
-
-fn answer(refusal: &Refusal, policy: Option<&Policy>, request: &Request) -> Reply {
-    let reason = refusal.reason;
-    if let Some(denial) = &refusal.denial {
-        return Reply {
-            status: denial.status,
-            headers: denial.headers.clone(),
-            body: denial.body.clone(),
-            details: details(refusal),
-        };
-    }
-    let mut headers = Vec::new();
-    if reason.fault() == Fault::Token {
-        let configured = policy.and_then(|policy| policy.realm.as_deref());
-        let realm = configured.map_or_else(|| address(request), str::to_owned);
-        headers.push((
-            "www-authenticate".to_owned(),
-            format!(
-                "Bearer realm=\"{}\", error=\"invalid_token\"",
-                quoted(&realm)
-            )
-            .into_bytes(),
-        ));
-    }
-    Reply {
-        status: reason.status(),
-        headers,
-        body: reason.text().into(),
-        details: details(refusal),
     }
 }
 
@@ -100,18 +129,6 @@ fn details(refusal: &Refusal) -> String {
             reason.text().replace(' ', "_")
         ),
     }
-}
-
-fn address(request: &Request) -> String {
-    let part = |bytes: Option<&[u8]>| printable(bytes.unwrap_or_default());
-    let mut address = format!(
-        "{}://{}{}",
-        part(request.value(":scheme")),
-        part(request.value(":authority")),
-        part(request.path())
-    );
-    address.truncate(MAX_REALM);
-    address
 }
 
 /// What of some text can stand in a header.
@@ -163,7 +180,7 @@ mod tests {
         let challenge = &reply.headers[0].1;
         assert_eq!(
             challenge.len(),
-            "Bearer realm=\"\", error=\"invalid_token\"".len() + MAX_REALM
+            "Bearer realm=\"\", error=\"invalid_token\"".len() + 256
         );
     }
 

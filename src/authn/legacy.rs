@@ -13,7 +13,7 @@ use crate::config::legacy::{Binding, Trigger};
 use crate::connection::{Connection, Untold};
 use crate::evaluate::Known;
 use crate::jwt::Verified;
-use crate::outcome::{Reason, Refusal};
+use crate::outcome::{Lack, Reason, Refusal};
 use crate::request::Request;
 
 /// The policies that can decide here: of each request one does.
@@ -113,6 +113,17 @@ impl Policies {
         let names = self.0.iter().map(|placed| placed.policy.name.as_str());
         let names: BTreeSet<&str> = names.collect();
         names.into_iter().collect()
+    }
+
+    /// The rules for tokens in them.
+    pub(super) fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.0.iter().flat_map(|placed| {
+            let peers = placed.policy.peers.iter().filter_map(|peer| match peer {
+                Peer::MutualTls { .. } => None,
+                Peer::Token(rule) => Some(&**rule),
+            });
+            peers.chain(placed.policy.origins.iter().map(|origin| &origin.rule))
+        })
     }
 
     /// The policy that decides about this connection's requests, if one does.
@@ -266,7 +277,14 @@ impl Policy {
             }
         };
         match result == OriginResult::Nobody && !self.origin_is_optional {
-            true => Err(self.refused(Reason::OriginFailed)),
+            true => Err(Halt::Refused(Refusal {
+                policy: Some(self.name.clone()),
+                lack: match asked.is_empty() {
+                    true => Lack::Token,
+                    false => Lack::Nothing,
+                },
+                ..Reason::OriginFailed.into()
+            })),
             false => Ok(result),
         }
     }

@@ -94,6 +94,18 @@ impl Comparison {
         }
     }
 
+    /// The scopes that it asks for, where it asks for scopes by their names.
+    pub(super) fn scopes(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::AllOf(Operand::Scopes, wanted) => wanted.iter().map(Wanted::scope).collect(),
+            Self::AnyOf(Operand::Scopes, wanted) => wanted
+                .iter()
+                .find_map(Wanted::scope)
+                .map(|scope| vec![scope]),
+            _ => None,
+        }
+    }
+
     /// `None` where there is nothing to compare.
     pub(super) fn holds(&self, subject: Subject<'_>) -> Option<bool> {
         let claim = |path: &ClaimPath| subject.identity?.claim(path);
@@ -159,6 +171,13 @@ impl<'t> Item<'t> {
 }
 
 impl Wanted {
+    fn scope(&self) -> Option<&str> {
+        match self {
+            Self::Text(pattern) => pattern.scope(),
+            _ => None,
+        }
+    }
+
     fn is_in(&self, items: &[Item<'_>], subject: Subject<'_>) -> Option<bool> {
         any(items.iter().map(|item| self.is(*item, subject)))
     }

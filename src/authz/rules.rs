@@ -110,6 +110,13 @@ impl RuleSet {
         self.name(rule)
     }
 
+    /// The scopes that a rule asks for which doesn't match for their want alone.
+    pub(crate) fn missing_scope(&self, subject: Subject<'_>) -> Option<String> {
+        let answers = Answers::new(self, subject);
+        let mut rules = self.rules.iter();
+        rules.find_map(|rule| answers.missing_scope(rule))
+    }
+
     /// What comes of every rule, found without the index.
     pub(crate) fn trace(&self, stage: Stage, subject: Subject<'_>) -> Vec<RuleTrace> {
         let answers = Answers::new(self, subject);
@@ -196,11 +203,30 @@ impl<'a> Answers<'a> {
     }
 
     fn matches(&self, rule: &Compiled) -> bool {
-        let all = |conditions: &[usize]| conditions.iter().all(|condition| self.holds(*condition));
-        let one = |alternatives: &[Vec<usize>]| {
-            alternatives.is_empty() || alternatives.iter().any(|conditions| all(conditions))
-        };
-        one(&rule.to) && one(&rule.from) && all(&rule.when)
+        self.one(&rule.to) && self.one(&rule.from) && self.all(&rule.when)
+    }
+
+    fn all(&self, conditions: &[usize]) -> bool {
+        conditions.iter().all(|condition| self.holds(*condition))
+    }
+
+    fn one(&self, alternatives: &[Vec<usize>]) -> bool {
+        alternatives.is_empty() || alternatives.iter().any(|conditions| self.all(conditions))
+    }
+
+    /// What scopes would make of a rule that doesn't match one that does; `None` where they can't.
+    fn missing_scope(&self, rule: &Compiled) -> Option<String> {
+        if !(self.one(&rule.to) && self.one(&rule.from)) {
+            return None;
+        }
+        let missed = rule
+            .when
+            .iter()
+            .filter(|condition| !self.holds(**condition));
+        let scopes: Option<Vec<Vec<&str>>> = missed
+            .map(|condition| self.set.conditions.get(*condition)?.condition.scopes())
+            .collect();
+        Some(scopes?.concat().join(" "))
     }
 
     fn holds(&self, condition: usize) -> bool {
