@@ -68,7 +68,7 @@ pub use self::filter::start;
 pub use self::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore, VerifySignature};
 pub use self::jwt::{Counts, Verifier};
 pub use self::outcome::{
-    Change, Changes, Denial, DryRun, Fault, Note, Outcome, Property, Reason, Refusal, Told,
+    Change, Changes, Denial, DryRun, Fault, Lack, Note, Outcome, Property, Reason, Refusal, Told,
 };
 pub use self::policy::{Node, Policy};
 pub use self::reply::{Reply, reply};

@@ -7,6 +7,8 @@ mod support;
 mod beyond;
 #[path = "configuration/custom.rs"]
 mod custom;
+#[path = "configuration/errors.rs"]
+mod errors;
 #[path = "configuration/istio.rs"]
 mod istio;
 #[path = "configuration/pages.rs"]
@@ -79,7 +81,7 @@ fn every_mistake_is_listed_at_once() {
         [
             "colour: unknown field; the fields here are `resources`, `jwtRules`, \
              `authorizationPolicies`, `extensionProviders`, `tokens`, `pathNormalization`, \
-             `ambiguousPaths`, `workload`, `jwks`, `defaults`, `verification`, `tokenCache`, \
+             `ambiguousPaths`, `corsPreflights`, `workload`, `jwks`, `defaults`, `verification`, `tokenCache`, \
              `dynamicMetadata`, `filterState`, `errors`, `ignoreHostPort`",
             "resources[0].spec.jwtRules[0].audience: unknown field; the fields here are `issuer`, \
              `audiences`, `jwksUri`, `jwks`, `fromHeaders`, `fromParams`, `fromCookies`, \

@@ -188,19 +188,21 @@ pub(crate) struct AnswerHeaders(pub(crate) Vec<(String, String)>);
 
 impl Read for AnswerHeaders {
     fn read(input: &Input<'_>) -> Option<Self> {
-        let mut headers = Vec::new();
+        let (mut headers, mut all_right) = (Vec::new(), true);
         for (name, value) in BTreeMap::read(input)? {
             let parsed = HeaderName::parse(&name)
                 .filter(|name| can_be_added(&name.0) || name.0 == "content-type");
+            let is_printable = HeaderValue::is_one(&value);
+            all_right &= parsed.is_some() && is_printable;
             if parsed.is_none() {
                 input.mistake(format!("`{name}` is no header that an answer can get"));
             }
-            if !HeaderValue::is_one(&value) {
+            if !is_printable {
                 input.mistake(format!("`{name}`: write printable ASCII only"));
             }
             headers.extend(parsed.map(|name| (name.0, value)));
         }
-        Some(Self(headers))
+        all_right.then_some(Self(headers))
     }
 
     fn schema(_: &mut Schemas) -> Value {

@@ -48,7 +48,7 @@ impl KeySetUri {
         let rest = rest.split('#').next().unwrap_or_default();
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if authority.contains('@') {
-            return Err("a key-set URI can't carry a user name or password");
+            return Err("it can't carry a user name or password");
         }
         let (host, port) = split_port(authority).ok_or("its port is no number from 1 to 65535")?;
         if host.is_empty() {

@@ -18,6 +18,9 @@ fn paths_and_hosts() {
     for mode in ["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"] {
         assert_eq!(all(json!({ "pathNormalization": mode })), none, "{mode}");
     }
+    for answer in ["allow", "authorize"] {
+        assert_eq!(all(json!({ "corsPreflights": answer })), none, "{answer}");
+    }
     for answer in ["allow", "reject"] {
         assert_eq!(all(json!({ "ambiguousPaths": answer })), none, "{answer}");
     }
@@ -25,6 +28,7 @@ fn paths_and_hosts() {
         all(json!({
             "pathNormalization": "base",
             "ambiguousPaths": "REJECT",
+            "corsPreflights": true,
             "ignoreHostPort": "yes",
         })),
         [
@@ -32,6 +36,7 @@ fn paths_and_hosts() {
             "pathNormalization: unknown normalization: write NONE, BASE, MERGE_SLASHES or \
              DECODE_AND_MERGE_SLASHES",
             "ambiguousPaths: unknown answer: write `allow` or `reject`",
+            "corsPreflights: expected a string, found a boolean: put it in quotes",
         ]
     );
 }
