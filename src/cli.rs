@@ -5,8 +5,11 @@
 
 mod check;
 mod finding;
+mod keys;
 mod manual;
+mod mint;
 mod source;
+mod token;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -25,8 +28,10 @@ struct Cli {
 enum Command {
     Check(check::Check),
     Completions(manual::Completions),
+    Keys(keys::Keys),
     Man(manual::Man),
     Schema(manual::Schema),
+    Token(token::Token),
 }
 
 /// How a command that ran came out.
@@ -66,8 +71,10 @@ pub fn main() -> ExitCode {
     let ran = match Cli::parse().command {
         Command::Check(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(Cli::command()),
+        Command::Keys(arguments) => arguments.run(),
         Command::Man(arguments) => arguments.run(Cli::command()),
         Command::Schema(arguments) => arguments.run(),
+        Command::Token(arguments) => arguments.run(),
     };
     match ran {
         Ok(status) => status.into(),

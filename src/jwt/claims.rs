@@ -44,6 +44,32 @@ impl ClaimPath {
         matches!(self.0.as_slice(), [name] if names.contains(name))
     }
 
+    /// Writes a value there; where there is one that is to stay, a list of both. `false` if something on
+    /// the way is no object.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn put(&self, claims: &mut Map<String, Value>, value: Value, stays: bool) -> bool {
+        let Some((name, outer)) = self.0.split_last() else {
+            return false;
+        };
+        let mut inner = claims;
+        for name in outer {
+            let next = inner.entry(name.as_str());
+            let next = next.or_insert_with(|| Map::new().into()).as_object_mut();
+            let Some(next) = next else { return false };
+            inner = next;
+        }
+        let value = match (inner.remove(name), stays) {
+            (Some(Value::Array(mut list)), true) => {
+                list.push(value);
+                list.into()
+            }
+            (Some(before), true) => vec![before, value].into(),
+            _ => value,
+        };
+        inner.insert(name.clone(), value);
+        true
+    }
+
     pub(super) fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
         let (first, rest) = self.0.split_first()?;
         rest.iter().try_fold(claims.get(first)?, |value, name| {
