@@ -5,6 +5,7 @@
 
 mod check;
 mod finding;
+mod import;
 mod keys;
 mod manual;
 mod mint;
@@ -28,6 +29,7 @@ struct Cli {
 enum Command {
     Check(check::Check),
     Completions(manual::Completions),
+    Import(Box<import::Import>),
     Keys(keys::Keys),
     Man(manual::Man),
     Schema(manual::Schema),
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
     let ran = match Cli::parse().command {
         Command::Check(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(Cli::command()),
+        Command::Import(arguments) => arguments.run(),
         Command::Keys(arguments) => arguments.run(),
         Command::Man(arguments) => arguments.run(Cli::command()),
         Command::Schema(arguments) => arguments.run(),

@@ -168,11 +168,7 @@ impl SigningKey {
         load(algorithm, &jwk).map(Self)
     }
 
-    fn named(
-        pair: Box<dyn Pair>,
-        algorithm: Algorithm,
-        kid: Option<&str>,
-    ) -> Result<Self, String> {
+    fn named(pair: Box<dyn Pair>, algorithm: Algorithm, kid: Option<&str>) -> Result<Self, String> {
         let thumbprint = pair.thumbprint();
         let jwk = pair.private();
         match kid.or(thumbprint.as_deref()) {
