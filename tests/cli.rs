@@ -5,19 +5,44 @@ mod support;
 
 #[path = "cli/check.rs"]
 mod check;
+#[path = "cli/import.rs"]
+mod import;
 #[path = "cli/manual.rs"]
 mod manual;
 #[path = "cli/schema.rs"]
 mod schema;
+#[path = "cli/token.rs"]
+mod token;
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// What the command printed, and its exit status.
 fn portcullis(arguments: &[&str]) -> (String, i32) {
-    let Output { stdout, status, .. } = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+    let (printed, _, status) = said(arguments);
+    (printed, status)
+}
+
+/// The same, and what it said on standard error.
+fn said(arguments: &[&str]) -> (String, String, i32) {
+    let Output {
+        stdout,
+        stderr,
+        status,
+    } = Command::new(env!("CARGO_BIN_EXE_portcullis"))
         .args(arguments)
         .output()
         .expect("the command line runs");
-    let printed = String::from_utf8(stdout).expect("UTF-8");
-    (printed, status.code().expect("an exit status"))
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    let status = status.code().expect("an exit status");
+    (text(stdout), text(stderr), status)
+}
+
+/// An empty folder for a test.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder");
+    folder
 }

@@ -1,24 +1,16 @@
 //! `check`: every mistake is found, at its line; what is good passes.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::portcullis;
 use crate::support::case::text;
 use crate::support::tally::Tally;
 use crate::support::{project, read_json};
+use crate::{folder, portcullis};
 
 const ISTIO: &str = "../shared/cases/istio.json";
-
-/// An empty folder for a test.
-fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).expect("a folder");
-    folder
-}
 
 /// What is found in a file.
 fn found(path: &Path) -> (Vec<Value>, i32) {

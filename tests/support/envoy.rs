@@ -135,14 +135,36 @@ impl Envoy {
         fs::write(folder.join("envoy.json"), bootstrap.to_string()).expect("a file");
         let watched = discovery(listeners, &folder.join(ACCESS_LOG));
         fs::write(folder.join(LISTENERS), watched.to_string()).expect("a file");
+        let names = listeners.iter().map(|listener| listener.name.as_str());
+        Self::launch(
+            folder,
+            "envoy.json",
+            setup.workers,
+            &names.collect::<Vec<_>>(),
+        )
+    }
+
+    /// Starts Envoy with a whole configuration, in YAML, and waits as the others do.
+    pub fn start_with(bootstrap: &str, listeners: &[&str]) -> Result<Self, String> {
+        let folder = Folder::fresh();
+        fs::write(folder.join("envoy.yaml"), bootstrap).expect("a file");
+        Self::launch(folder, "envoy.yaml", 1, listeners)
+    }
+
+    fn launch(
+        folder: Folder,
+        bootstrap: &str,
+        workers: u32,
+        listeners: &[&str],
+    ) -> Result<Self, String> {
         let log = File::create(folder.join("log")).expect("a file");
         let process = Command::new(binary())
-            .args(["--concurrency", &setup.workers.to_string()])
+            .args(["--concurrency", &workers.to_string()])
             .args(["--use-dynamic-base-id", "--log-level", "warning"])
             .args(["--component-log-level", "wasm:debug"])
             .args(["--file-flush-interval-msec", "50"])
             .arg("-c")
-            .arg(folder.join("envoy.json"))
+            .arg(folder.join(bootstrap))
             .arg("--admin-address-path")
             .arg(folder.join("admin"))
             .stdin(Stdio::null())
@@ -167,7 +189,7 @@ impl Envoy {
             let ports = envoy.listening();
             if listeners
                 .iter()
-                .all(|listener| ports.contains_key(&listener.name))
+                .all(|listener| ports.contains_key(*listener))
             {
                 *envoy.ports() = ports;
                 return Ok(envoy);
@@ -357,8 +379,7 @@ pub fn plugin(name: &str, config: &Value) -> Value {
 
 /// The same with a configuration that need not be JSON.
 pub fn plugin_text(name: &str, config: &str) -> Value {
-    let wasm = std::env::var_os("PORTCULLIS_WASM")
-        .map_or_else(|| super::project("dist/portcullis.wasm"), PathBuf::from);
+    let wasm = module();
     json!({
         "name": "portcullis",
         "typed_config": {
@@ -385,6 +406,12 @@ pub fn plugin_text(name: &str, config: &str) -> Value {
 pub fn in_vm(mut filter: Value, vm_id: &str) -> Value {
     filter["typed_config"]["config"]["vm_config"]["vm_id"] = vm_id.into();
     filter
+}
+
+/// The plugin.
+pub fn module() -> PathBuf {
+    std::env::var_os("PORTCULLIS_WASM")
+        .map_or_else(|| super::project("dist/portcullis.wasm"), PathBuf::from)
 }
 
 fn binary() -> PathBuf {

@@ -66,8 +66,11 @@ impl Workload {
             whole.insert("labels".to_owned(), labels.collect::<Map<_, _>>().into());
         }
         let gateways = referred(gathered);
+        // A WasmPlugin for a Gateway would leave out the proxies that other resources are for.
+        let is_open = is_of_istio && !refer_only(gathered);
         let gateway = match (&import.gateway, gateways.len()) {
             (Some(gateway), _) => Some(gateway.clone()),
+            (None, _) if is_open => None,
             (None, 0 | 1) => gateways.into_iter().next(),
             (None, _) if is_of_istio || whole.contains_key("gateway") => None,
             (None, _) => {
@@ -177,6 +180,14 @@ fn selected(gathered: &Gathered) -> Result<BTreeMap<String, String>, Failure> {
         }
     }
     Ok(all)
+}
+
+/// Whether every resource refers to something.
+fn refer_only(gathered: &Gathered) -> bool {
+    let mut each = gathered
+        .specs("targetRef")
+        .zip(gathered.specs("targetRefs"));
+    each.all(|(one, several)| one.or(several).is_some())
 }
 
 /// The Gateways that resources refer to.
