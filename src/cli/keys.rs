@@ -3,7 +3,7 @@
 mod serve;
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -91,13 +91,13 @@ fn print(keys: Vec<Value>) -> Result<Status, Failure> {
     Ok(Status::Right)
 }
 
-fn read(file: &PathBuf) -> Result<Vec<SigningKey>, Failure> {
+fn read(file: &Path) -> Result<Vec<SigningKey>, Failure> {
     let Source { name, text } = Source::read(file)?;
     SigningKey::parse_all(&text).map_err(|error| Failure(format!("{name}: {error}")))
 }
 
 /// The public keys of a file.
-fn published(file: &PathBuf) -> Result<Vec<Value>, Failure> {
+fn published(file: &Path) -> Result<Vec<Value>, Failure> {
     let keys = read(file)?;
     let public: Vec<Value> = keys.iter().filter_map(SigningKey::public).collect();
     if public.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ fn path(issuer: &str) -> &str {
 }
 
 /// Answers one request (RFC 9112), and closes the connection.
-fn serve(mut stream: TcpStream, file: &PathBuf, issuer: &str) -> io::Result<()> {
+fn serve(mut stream: TcpStream, file: &Path, issuer: &str) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut head = BufReader::new((&stream).take(LONGEST));
@@ -104,7 +104,7 @@ fn serve(mut stream: TcpStream, file: &PathBuf, issuer: &str) -> io::Result<()> 
     )
 }
 
-fn answer(target: &str, file: &PathBuf, issuer: &str, host: &str) -> (&'static str, Value) {
+fn answer(target: &str, file: &Path, issuer: &str, host: &str) -> (&'static str, Value) {
     let name = target.strip_prefix(path(issuer)).unwrap_or_default();
     match name {
         "/jwks.json" | "/.well-known/jwks.json" => match published(file) {
