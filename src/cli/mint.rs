@@ -117,7 +117,9 @@ impl SigningKey {
             let mut pairs = tried
                 .iter()
                 .filter_map(|algorithm| Some((from_pem(*algorithm, text)?, *algorithm)));
-            let (pair, algorithm) = pairs.next().ok_or("no private key in PEM that can sign")?;
+            let (pair, algorithm) = pairs.next().ok_or(
+                "no private key in PEM that can sign: it takes PKCS #8, which `openssl pkcs8 -topk8 -nodes` writes",
+            )?;
             return Self::named(pair, algorithm, kid);
         }
         let document = json::parse(text.as_bytes())
