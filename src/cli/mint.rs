@@ -118,7 +118,7 @@ impl SigningKey {
                 .iter()
                 .filter_map(|algorithm| Some((from_pem(*algorithm, text)?, *algorithm)));
             let (pair, algorithm) = pairs.next().ok_or(
-                "no private key in PEM that can sign: it takes PKCS #8, which `openssl pkcs8 -topk8 -nodes` writes",
+                "no private key in PEM that can sign: it takes PKCS #8, which `openssl pkcs8 -topk8 -nocrypt` writes",
             )?;
             return Self::named(pair, algorithm, kid);
         }
