@@ -43,6 +43,9 @@ test: build $(VENV)/.ready ## all tests: native, stand-in host, real Envoy, Envo
 	@$(PYTHON) scripts/observability.py
 	@$(PYTHON) scripts/soak.py --outage 2 --rotations 1
 
+test-matrix: build $(VENV)/.ready ## the tests that need a real Envoy, with each of 1.36 to 1.40 (VERSIONS="1.36.4 1.39.3")
+	@. $(RUST) && $(PYTHON) scripts/matrix.py $(VERSIONS)
+
 soak: build $(VENV)/.ready ## a real Envoy under load while its identity provider rotates, fails and lies (OUTAGE=600 seconds)
 	@$(PYTHON) scripts/soak.py $(if $(OUTAGE),--outage $(OUTAGE))
 
@@ -76,4 +79,4 @@ toolchain:
 $(VENV)/.ready: scripts/requirements.txt
 	@scripts/venv $(VENV)
 
-.PHONY: help build dist reproduce demo test soak fuzz-oracle lint bench profile clean toolchain
+.PHONY: help build dist reproduce demo test test-matrix soak fuzz-oracle lint bench profile clean toolchain

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -418,6 +418,18 @@ fn binary() -> PathBuf {
     std::env::var_os("ENVOY")
         .expect("ENVOY names the Envoy binary to test with; `make test` sets it")
         .into()
+}
+
+/// The 40 of 1.40.0: what an older Envoy can't do or tell, `make test-matrix` finds left out.
+pub fn minor_version() -> u32 {
+    static VERSION: OnceLock<u32> = OnceLock::new();
+    *VERSION.get_or_init(|| {
+        let told = Command::new(binary()).arg("--version").output();
+        let told = super::from_bytes(&told.expect("Envoy's version").stdout);
+        let minor = told.split('/').find_map(|part| part.strip_prefix("1."));
+        let minor = minor.and_then(|rest| rest.split('.').next()?.parse().ok());
+        minor.unwrap_or_else(|| panic!("no version in {told:?}"))
+    })
 }
 
 fn bootstrap(setup: &Setup<'_>, folder: &Folder) -> Value {

@@ -107,6 +107,12 @@ impl Peer {
         }
     }
 
+    /// Whether there is a certificate that isn't valid.
+    pub fn is_untrusted(&self) -> bool {
+        let certificate = self.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+        certificate.is_some_and(|certificate| !certificate.trusted)
+    }
+
     /// What Envoy tells of the connection; with the address that a trusted proxy reports, where one does.
     pub fn attributes(&self, reported: Option<&str>) -> Vec<(Attribute, Vec<u8>)> {
         let source = match reported {
