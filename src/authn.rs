@@ -5,6 +5,7 @@ mod location;
 mod metadata;
 mod output;
 mod presented;
+mod told;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;

@@ -7,8 +7,8 @@ mod path;
 mod peer;
 mod principal;
 mod rules;
+mod told;
 
-use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -244,13 +244,6 @@ impl Test<PeerPattern> {
             Self::RequestPrincipal(patterns) => Test::RequestPrincipal(patterns),
             Self::ServerName(patterns) => Test::ServerName(patterns),
         }
-    }
-}
-
-impl fmt::Display for Condition {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let not = if self.negated { "not " } else { "" };
-        write!(formatter, "{not}{}", self.test.attribute())
     }
 }
 

@@ -80,6 +80,7 @@ pub(crate) fn decide(
     };
     let mut notes = passed.notes;
     let checked = request.changed(&passed.changes);
+    witness.looks_at(&policy.authentication, &checked, &connection, known);
     let authenticated = match policy
         .authentication
         .authenticate(&checked, &connection, known)

@@ -1,6 +1,8 @@
 //! Why a request is decided upon as it is: each rule that was asked, and what it wanted otherwise.
 
+use crate::authn::Authentication;
 use crate::authz::{RuleSet, Subject};
+use crate::connection::Connection;
 use crate::evaluate::{Known, decide};
 use crate::outcome::{Fault, Outcome, Reason};
 use crate::policy::Policy;
@@ -13,6 +15,8 @@ pub struct Explanation {
     pub outcome: Outcome,
     /// What was made of the tokens.
     pub token: TokenTrace,
+    /// Each rule for tokens and each token that it found, in the order in which they are tried.
+    pub attempts: Vec<Attempt>,
     /// The rules that the request came to, in the order of the stages; in a stage, as they are tried.
     pub rules: Vec<RuleTrace>,
 }
@@ -28,6 +32,35 @@ pub enum TokenTrace {
     Refused(Reason),
     /// One verified, and this is its `iss/sub`, where it has both.
     Verified(Option<String>),
+}
+
+/// A rule for tokens, and a token that stands where it looks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Attempt {
+    /// The issuer that the rule takes; any where `None`.
+    pub issuer: Option<String>,
+    /// The audiences that it takes; any where there is none.
+    pub audiences: Vec<String>,
+    /// How far the clocks may be apart, in seconds.
+    pub clock_skew: u64,
+    /// Where the token stands: `header authorization`.
+    pub place: String,
+    /// The token as it was sent.
+    pub token: Vec<u8>,
+    /// What came of it.
+    pub verdict: Verdict,
+}
+
+/// What a rule makes of a token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// It is what the rule wants, and a key of the issuer signed it.
+    Verified,
+    /// It isn't. What is looked at before this reason was right: first the form of the token, then
+    /// `iss`, `typ`, `nbf`, `exp` and `aud`, and last key and signature.
+    Refused(Reason),
+    /// Keys are needed to tell.
+    Awaits,
 }
 
 /// When a rule is asked.
@@ -57,24 +90,33 @@ pub struct RuleTrace {
     pub rule: String,
     /// Whether it matched.
     pub matched: bool,
-    /// Why it didn't.
-    pub misses: Vec<Miss>,
+    /// Its conditions: of those of one `from[..]` all must hold, and so of one `to[..]`, and all of
+    /// `when`.
+    pub conditions: Vec<Tried>,
 }
 
-/// A condition that kept a rule from matching.
+/// A condition, and whether it holds.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Miss {
+pub struct Tried {
     /// Its place in the rule: `from[0]`, `to[1]` or `when`.
     pub place: String,
     /// What it looks at: `paths`, `request.headers[x-a]`. With `not` before it, its patterns must
     /// not match.
     pub condition: String,
+    /// The patterns, of which one must match.
+    pub wanted: Vec<String>,
+    /// What the request has there, if anything.
+    pub seen: Option<String>,
+    /// Whether it holds.
+    pub holds: bool,
     /// Whether it can't be told what the attribute is, and so it counts against the request.
     pub unknown: bool,
 }
 
 /// Who sees which rules a request comes to.
 pub(crate) trait Witness {
+    fn looks_at(&mut self, _: &Authentication, _: &Request, _: &Connection<'_>, _: Known<'_>) {}
+
     fn sees(&mut self, stage: Stage, rules: &RuleSet, subject: Subject<'_>);
 }
 
@@ -87,11 +129,22 @@ impl Witness for Unseen {
 
 #[derive(Default)]
 struct Trace {
+    attempts: Vec<Attempt>,
     rules: Vec<RuleTrace>,
     token: Option<TokenTrace>,
 }
 
 impl Witness for Trace {
+    fn looks_at(
+        &mut self,
+        authentication: &Authentication,
+        request: &Request,
+        connection: &Connection<'_>,
+        known: Known<'_>,
+    ) {
+        self.attempts = authentication.attempts(request, connection, known);
+    }
+
     fn sees(&mut self, stage: Stage, rules: &RuleSet, subject: Subject<'_>) {
         if stage != Stage::Custom {
             let identity = subject.identity;
@@ -117,6 +170,25 @@ pub fn explain(policy: &Policy, known: Known<'_>, request: &Request) -> Explanat
     Explanation {
         outcome,
         token: trace.token.or(refused).unwrap_or(TokenTrace::Unread),
+        attempts: trace.attempts,
         rules: trace.rules,
+    }
+}
+
+impl Policy {
+    /// Every rule of the policies that apply, by the stage in which it is asked.
+    pub(crate) fn rules(&self) -> Vec<(Stage, String)> {
+        let checks = self.checks.iter().map(|(_, rules)| (Stage::Custom, rules));
+        let others = [
+            (Stage::Audit, &self.audit),
+            (Stage::DryRunDeny, &self.dry_run.deny),
+            (Stage::DryRunAllow, &self.dry_run.allow),
+            (Stage::Deny, &self.authorization.deny),
+            (Stage::Allow, &self.authorization.allow),
+        ];
+        let named = |(stage, rules): (Stage, &RuleSet)| -> Vec<(Stage, String)> {
+            rules.names().map(|name| (stage, name.to_string())).collect()
+        };
+        checks.chain(others).flat_map(named).collect()
     }
 }

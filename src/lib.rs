@@ -63,7 +63,9 @@ pub use self::config::reader::{Mistake, Mistakes};
 pub use self::config::schema::schema;
 pub use self::connection::{Attribute, Host, Metadata, NoHost, Untold};
 pub use self::evaluate::{Known, evaluate};
-pub use self::explain::{Explanation, Miss, RuleTrace, Stage, TokenTrace, explain};
+pub use self::explain::{
+    Attempt, Explanation, RuleTrace, Stage, TokenTrace, Tried, Verdict, explain,
+};
 pub use self::filter::start;
 pub use self::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore, VerifySignature};
 pub use self::jwt::{Counts, Verifier};

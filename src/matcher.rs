@@ -4,6 +4,8 @@
 //! else is itself, and one at the start counts before one at the end
 //! (pilot/pkg/security/authz/matcher).
 
+use std::fmt;
+
 /// A compiled pattern.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum StringMatch {
@@ -61,6 +63,17 @@ impl StringMatch {
             Self::Prefix(prefix) => value.starts_with(prefix.as_bytes()),
             Self::Present => true,
             Self::Suffix(suffix) => value.ends_with(suffix.as_bytes()),
+        }
+    }
+}
+
+impl fmt::Display for StringMatch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(exact) => formatter.write_str(exact),
+            Self::NotEmpty | Self::Present => formatter.write_str("*"),
+            Self::Prefix(prefix) => write!(formatter, "{prefix}*"),
+            Self::Suffix(suffix) => write!(formatter, "*{suffix}"),
         }
     }
 }

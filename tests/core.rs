@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis::{
     Answer, Change, Check, CheckAnswer, Checked, Fetch, FetchError, Fetched, KeyStore, Known,
-    NoHost, Node, Outcome, Policy, Property, Reason, RuleTrace, Stage, Verifier, evaluate, explain,
-    reply,
+    NoHost, Node, Outcome, Policy, Property, Reason, RuleTrace, Stage, TokenTrace, Verdict, Verifier,
+    evaluate, explain, reply,
 };
 use serde_json::Value;
 use support::case::{Case, Oracle, Play, Suite, server_key};
@@ -220,12 +220,22 @@ fn explained(policy: &Policy, known: Known<'_>, request: &portcullis::Request, o
         let mut matched = rules.filter(|rule| rule.stage == stage && rule.matched);
         matched.next().map(|rule| rule.rule.clone())
     };
-    let is_miss = |rule: &RuleTrace| rule.matched == rule.misses.is_empty();
     let has_rules = |rule: &&RuleTrace| rule.rule.contains("-rule[");
     assert!(
-        explanation.rules.iter().filter(has_rules).all(is_miss),
+        explanation
+            .rules
+            .iter()
+            .filter(has_rules)
+            .all(|rule| rule.matched == holds(rule)),
         "{said}"
     );
+    let is_refused = |reason: Reason| {
+        let verdicts = explanation.attempts.iter().map(|attempt| attempt.verdict);
+        verdicts.clone().any(|verdict| verdict == Verdict::Refused(reason))
+    };
+    if let TokenTrace::Refused(reason) = explanation.token {
+        assert!(is_refused(reason), "{said}");
+    }
     match outcome {
         Outcome::Forward(..) => {
             let asks = explanation
@@ -246,6 +256,19 @@ fn explained(policy: &Policy, known: Known<'_>, request: &portcullis::Request, o
         Outcome::Ask(_) => assert!(first(Stage::Custom).is_some(), "{said}"),
         Outcome::Await(_) => {}
     }
+}
+
+/// Whether the conditions of a rule say that it matches.
+fn holds(rule: &RuleTrace) -> bool {
+    let of = |part: &str| {
+        let tried = rule.conditions.iter();
+        let mut places: BTreeMap<&str, bool> = BTreeMap::new();
+        for one in tried.filter(|one| one.place.starts_with(part)) {
+            *places.entry(&one.place).or_insert(true) &= one.holds;
+        }
+        places.is_empty() || places.values().any(|holds| *holds)
+    };
+    of("from") && of("to") && of("when")
 }
 
 /// What the shell would have got for a check.

@@ -201,6 +201,17 @@ impl Policy {
         })
     }
 
+    /// The rules that are asked about this request.
+    pub(super) fn rules(&self, request: &Request) -> impl Iterator<Item = &Rule> {
+        let peers = self.peers.iter().filter_map(|peer| match peer {
+            Peer::MutualTls { .. } => None,
+            Peer::Token(rule) => Some(&**rule),
+        });
+        let asked = self.origins.iter();
+        let asked = asked.filter(|origin| origin.is_asked_for(request));
+        peers.chain(asked.map(|origin| &origin.rule))
+    }
+
     fn refused(&self, reason: Reason) -> Halt {
         Halt::Refused(Refusal {
             policy: Some(self.name.clone()),

@@ -132,6 +132,17 @@ impl<'p, 'r> Presented<'p, 'r> {
         waits
     }
 
+    /// What the rule makes of each token, and where it stands.
+    pub(super) fn told(
+        &self,
+        known: Known<'_>,
+    ) -> impl Iterator<Item = (Place, Result<(), Miss>)> {
+        self.each().map(move |(candidate, outcome)| {
+            let verified = Self::verified(self.rule, (candidate, outcome), known);
+            (candidate.place, verified.as_ref().map(|_| ()).map_err(|miss| *miss))
+        })
+    }
+
     /// Verifies the tokens at this place.
     pub(super) fn verify_at(
         &self,

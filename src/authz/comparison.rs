@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::fmt;
 
 use percent_encoding::percent_decode;
 use serde_json::{Number, Value};
@@ -125,6 +126,79 @@ impl Comparison {
                 _ => None,
             },
             Self::Present(path) => Some(claim(path).is_some_and(|claim| !claim.is_null())),
+        }
+    }
+}
+
+impl Comparison {
+    /// The path of the claim that it looks at; nothing where it looks at scopes.
+    pub(super) fn claim(&self) -> String {
+        match self {
+            Self::AllOf(Operand::Claim(path), _)
+            | Self::AnyOf(Operand::Claim(path), _)
+            | Self::Equals(path, _)
+            | Self::Ordered(path, ..)
+            | Self::Present(path) => path.to_string(),
+            Self::AllOf(Operand::Scopes, _) | Self::AnyOf(Operand::Scopes, _) => String::new(),
+        }
+    }
+
+    /// What it wants, in words.
+    pub(super) fn wanted(&self) -> Vec<String> {
+        let all = |wanted: &[Wanted]| -> Vec<String> {
+            wanted.iter().map(Wanted::to_string).collect()
+        };
+        match self {
+            Self::AllOf(_, wanted) => vec![format!("all of {}", all(wanted).join(", "))],
+            Self::AnyOf(_, wanted) => all(wanted),
+            Self::Equals(_, wanted) => vec![wanted.to_string()],
+            Self::Ordered(_, bound, number) => vec![format!("{bound} {number}")],
+            Self::Present(_) => vec!["present".to_owned()],
+        }
+    }
+
+    /// What the token has there.
+    pub(super) fn seen(&self, identity: &Identity<'_>) -> Option<String> {
+        let claim = |path: &ClaimPath| identity.claim(path).map(Value::to_string);
+        match self {
+            Self::AllOf(Operand::Claim(path), _)
+            | Self::AnyOf(Operand::Claim(path), _)
+            | Self::Equals(path, _)
+            | Self::Ordered(path, ..)
+            | Self::Present(path) => claim(path),
+            Self::AllOf(Operand::Scopes, _) | Self::AnyOf(Operand::Scopes, _) => {
+                let scopes = SCOPES.map(ClaimPath::top);
+                let scopes: Vec<String> = scopes.iter().filter_map(claim).collect();
+                (!scopes.is_empty()).then(|| scopes.join(", "))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Above => ">",
+            Self::AtLeast => ">=",
+            Self::AtMost => "<=",
+            Self::Below => "<",
+        })
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boolean(value) => value.fmt(formatter),
+            Self::Number(number) => number.fmt(formatter),
+            Self::Request(Reference::Header(name)) => write!(formatter, "the header {name}"),
+            Self::Request(Reference::Host { before, after }) => {
+                write!(formatter, "what stands in the host for * in {before}*{after}")
+            }
+            Self::Request(Reference::PathSegment(number)) => {
+                write!(formatter, "segment {number} of the path")
+            }
+            Self::Text(pattern) => pattern.fmt(formatter),
         }
     }
 }

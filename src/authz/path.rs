@@ -1,5 +1,7 @@
 //! Patterns for paths: strings, and templates of segments.
 
+use std::fmt;
+
 use crate::matcher::StringMatch;
 
 /// A compiled pattern.
@@ -99,6 +101,18 @@ impl Template {
             false if is_whole => None,
             false => Some(false),
         }
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|part| {
+            formatter.write_str(match part {
+                Part::Literal(literal) => literal,
+                Part::Rest => ANY,
+                Part::Segment => ONE,
+            })
+        })
     }
 }
 

@@ -155,7 +155,7 @@ impl TrustDomains {
 
 /// A pattern in which every `*` is anything but a line feed.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct Glob(Vec<String>);
+pub(crate) struct Glob(pub(super) Vec<String>);
 
 impl Glob {
     fn new(pattern: &str) -> Self {

@@ -1,5 +1,7 @@
 //! Patterns for the identity of a token.
 
+use std::fmt;
+
 use crate::authn::Identity;
 use crate::matcher::StringMatch;
 
@@ -51,6 +53,12 @@ impl PrincipalMatch {
             self.issuer.matches(issuer.as_bytes()) && self.subject.matches(subject.as_bytes())
         };
         identity.peer().is_some_and(is_peer) || identity.issuer_and_subject().is_some_and(is_token)
+    }
+}
+
+impl fmt::Display for PrincipalMatch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.whole.fmt(formatter)
     }
 }
 

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::index::Index;
 use super::{Condition, Policy, Rule, Subject};
-use crate::explain::{Miss, RuleTrace, Stage};
+use crate::explain::{RuleTrace, Stage, Tried};
 
 /// What a condition that can't be decided counts for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -121,12 +121,12 @@ impl RuleSet {
     pub(crate) fn trace(&self, stage: Stage, subject: Subject<'_>) -> Vec<RuleTrace> {
         let answers = Answers::new(self, subject);
         let rules = self.rules.iter().filter_map(|rule| {
-            let misses = answers.misses(rule);
+            let matched = answers.matches(rule);
             Some(RuleTrace {
                 stage,
                 rule: self.name(rule)?.to_string(),
-                matched: misses.is_empty(),
-                misses,
+                matched,
+                conditions: answers.tried(rule),
             })
         });
         let has_rules = |policy| {
@@ -140,9 +140,14 @@ impl RuleSet {
             stage,
             rule: name.clone(),
             matched: false,
-            misses: Vec::new(),
+            conditions: Vec::new(),
         });
         rules.chain(empty).collect()
+    }
+
+    /// Every rule.
+    pub(crate) fn names(&self) -> impl Iterator<Item = RuleName<'_>> {
+        self.rules.iter().filter_map(|rule| self.name(rule))
     }
 
     fn name(&self, rule: &Compiled) -> Option<RuleName<'_>> {
@@ -171,35 +176,32 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// The conditions that keep a rule from matching: none where it matches.
-    fn misses(&self, rule: &Compiled) -> Vec<Miss> {
-        let of = |place: &str, conditions: &[usize]| -> Vec<Miss> {
-            let failed = conditions
-                .iter()
-                .filter(|condition| !self.holds(**condition));
-            let failed = failed.filter_map(|condition| self.set.conditions.get(*condition));
-            failed
-                .map(|Interned { condition, .. }| Miss {
+    /// Every condition of a rule, and what came of it.
+    fn tried(&self, rule: &Compiled) -> Vec<Tried> {
+        let of = |place: &str, conditions: &[usize]| -> Vec<Tried> {
+            let interned = conditions.iter().filter_map(|number| {
+                let Interned { condition, .. } = self.set.conditions.get(*number)?;
+                Some(Tried {
                     place: place.to_owned(),
                     condition: condition.to_string(),
+                    wanted: condition.wanted(),
+                    seen: condition.seen(self.subject),
+                    holds: self.holds(*number),
                     unknown: condition.matches(self.subject).is_none(),
                 })
+            });
+            interned.collect()
+        };
+        let one = |place: &str, alternatives: &[Vec<usize>]| -> Vec<Tried> {
+            let alternatives = alternatives.iter().enumerate();
+            alternatives
+                .flat_map(|(index, conditions)| of(&format!("{place}[{index}]"), conditions))
                 .collect()
         };
-        let one = |place: &str, alternatives: &[Vec<usize>]| -> Vec<Miss> {
-            let alternatives = alternatives.iter().enumerate();
-            let misses: Vec<Vec<Miss>> = alternatives
-                .map(|(index, conditions)| of(&format!("{place}[{index}]"), conditions))
-                .collect();
-            match misses.iter().any(Vec::is_empty) {
-                true => Vec::new(),
-                false => misses.concat(),
-            }
-        };
-        let mut misses = one("from", &rule.from);
-        misses.extend(one("to", &rule.to));
-        misses.extend(of("when", &rule.when));
-        misses
+        let mut tried = one("from", &rule.from);
+        tried.extend(one("to", &rule.to));
+        tried.extend(of("when", &rule.when));
+        tried
     }
 
     fn matches(&self, rule: &Compiled) -> bool {

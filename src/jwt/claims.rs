@@ -1,5 +1,7 @@
 //! Where in the claims a value lies.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 /// The names on the way to a claim: members of objects, from the top.
@@ -75,6 +77,12 @@ impl ClaimPath {
         rest.iter().try_fold(claims.get(first)?, |value, name| {
             value.as_object()?.get(name)
         })
+    }
+}
+
+impl fmt::Display for ClaimPath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|name| write!(formatter, "[{name}]"))
     }
 }
 

@@ -1,0 +1,73 @@
+//! What each rule makes of each token: for explanations.
+
+use super::location::{Place, Token};
+use super::presented::{Miss, Presented, Search};
+use super::{Authentication, Rule};
+use crate::connection::Connection;
+use crate::evaluate::Known;
+use crate::explain::{Attempt, Verdict};
+use crate::request::Request;
+
+impl Authentication {
+    /// Every rule that is asked about this request, with each token where it looks.
+    pub(crate) fn attempts(
+        &self,
+        request: &Request,
+        connection: &Connection<'_>,
+        known: Known<'_>,
+    ) -> Vec<Attempt> {
+        let rules: Vec<&Rule> = match self.legacy.of(connection) {
+            // A CORS preflight carries no token.
+            Ok(None) if request.is_cors_preflight() => Vec::new(),
+            Ok(None) => self.rules.iter().collect(),
+            Ok(Some(policy)) => policy.rules(request).collect(),
+            Err(_) => Vec::new(),
+        };
+        let search = Search::of(request, known.verifier);
+        let attempts = rules.into_iter().filter_map(|rule| {
+            let presented = Presented::find(rule, &search)?;
+            let found = rule.locations.find(request).into_iter();
+            let attempts = found.zip(presented.told(known));
+            let attempts: Vec<Attempt> = attempts
+                .map(|(token, (place, told))| rule.attempt(token, place, told, request))
+                .collect();
+            Some(attempts)
+        });
+        attempts.flatten().collect()
+    }
+}
+
+impl Rule {
+    fn attempt(
+        &self,
+        token: Token<'_>,
+        place: Place,
+        told: Result<(), Miss>,
+        request: &Request,
+    ) -> Attempt {
+        Attempt {
+            issuer: self.expected.issuer.clone(),
+            audiences: self.expected.audiences.clone(),
+            clock_skew: self.expected.clock_skew,
+            place: place.told(request),
+            token: token.text.into_owned(),
+            verdict: match told {
+                Ok(()) => Verdict::Verified,
+                Err(Miss::Refused(reason)) => Verdict::Refused(reason),
+                Err(Miss::Pending(_) | Miss::Stale(_)) => Verdict::Awaits,
+            },
+        }
+    }
+}
+
+impl Place {
+    /// Where this is, in words.
+    fn told(self, request: &Request) -> String {
+        let name = |line: usize| request.headers().nth(line).map_or("", |(name, _)| name);
+        match self {
+            Self::Crumb(..) => "a cookie".to_owned(),
+            Self::Line(line) => format!("header {}", name(line)),
+            Self::Param(_) => "a query parameter".to_owned(),
+        }
+    }
+}
