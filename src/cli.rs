@@ -4,11 +4,15 @@
 //! `run`, which prints what it found and gives a [`Status`].
 
 mod check;
+mod configuration;
+mod decision;
+mod explain;
 mod finding;
 mod import;
 mod keys;
 mod manual;
 mod mint;
+mod request;
 mod source;
 mod token;
 
@@ -29,6 +33,7 @@ struct Cli {
 enum Command {
     Check(check::Check),
     Completions(manual::Completions),
+    Explain(Box<explain::Explain>),
     Import(Box<import::Import>),
     Keys(keys::Keys),
     Man(manual::Man),
@@ -73,6 +78,7 @@ pub fn main() -> ExitCode {
     let ran = match Cli::parse().command {
         Command::Check(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(Cli::command()),
+        Command::Explain(arguments) => arguments.run(),
         Command::Import(arguments) => arguments.run(),
         Command::Keys(arguments) => arguments.run(),
         Command::Man(arguments) => arguments.run(Cli::command()),

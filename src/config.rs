@@ -8,7 +8,7 @@ pub(crate) mod jwt_rule;
 pub(crate) mod legacy;
 pub(crate) mod peer_authentication;
 pub(crate) mod place;
-mod port;
+pub(crate) mod port;
 pub(crate) mod provider;
 pub(crate) mod reader;
 pub(crate) mod schema;

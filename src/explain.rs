@@ -175,6 +175,7 @@ pub fn explain(policy: &Policy, known: Known<'_>, request: &Request) -> Explanat
     }
 }
 
+#[cfg(not(target_family = "wasm"))]
 impl Policy {
     /// Every rule of the policies that apply, by the stage in which it is asked.
     pub(crate) fn rules(&self) -> Vec<(Stage, String)> {

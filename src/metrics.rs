@@ -57,6 +57,12 @@ pub(crate) struct Names {
 }
 
 impl Names {
+    /// Whom a key set is for.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn issuer(&self, id: KeySetId) -> &str {
+        self.key_sets.get(id.0).map_or("", String::as_str)
+    }
+
     /// `services` and `key_sets` are in the order of their ids.
     pub(crate) fn new(counted: &Counted<'_>, services: Vec<String>, key_sets: Vec<String>) -> Self {
         let mut names = Self {

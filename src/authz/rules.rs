@@ -146,6 +146,7 @@ impl RuleSet {
     }
 
     /// Every rule.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn names(&self) -> impl Iterator<Item = RuleName<'_>> {
         self.rules.iter().filter_map(|rule| self.name(rule))
     }

@@ -1,7 +1,7 @@
 //! `check`: what is wrong with configurations, before a proxy refuses them.
 
 mod advice;
-mod subject;
+pub(super) mod subject;
 
 use std::fs;
 use std::io;

@@ -18,13 +18,13 @@ const OF_OTHERS: [&str; 4] = [
 ];
 
 /// Something to check.
-pub(super) struct Subject {
-    pub(super) node: Node,
-    pub(super) kind: Kind,
+pub(in crate::cli) struct Subject {
+    pub(in crate::cli) node: Node,
+    pub(in crate::cli) kind: Kind,
 }
 
 /// What it is.
-pub(super) enum Kind {
+pub(in crate::cli) enum Kind {
     /// A plugin configuration, where Envoy's node metadata say this.
     Configuration(policy::Node),
     /// An Istio resource that stands alone.
@@ -35,7 +35,7 @@ type Found = Vec<Result<Subject, Unreadable>>;
 
 /// What is to check in these documents, or why it can't be read. A file that was asked for by its
 /// name is a plugin configuration where it is nothing else.
-pub(super) fn find(documents: &[Node], source: &Source, is_named: bool) -> Found {
+pub(in crate::cli) fn find(documents: &[Node], source: &Source, is_named: bool) -> Found {
     let mut found = Found::new();
     for document in documents {
         let before = found.len();

@@ -1,0 +1,161 @@
+//! A request out of curl's arguments.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::cli::Failure;
+use crate::cli::request::Written;
+
+/// What has a value that decides nothing here.
+const IGNORED_VALUES: &[&str] = &[
+    "--cacert",
+    "--cert",
+    "--connect-timeout",
+    "--connect-to",
+    "--key",
+    "--max-time",
+    "--output",
+    "--resolve",
+    "--retry",
+    "--write-out",
+    "-E",
+    "-m",
+    "-o",
+    "-w",
+];
+/// What has none, and decides nothing here.
+const IGNORED: &[&str] = &[
+    "--compressed",
+    "--fail",
+    "--http1.1",
+    "--http2",
+    "--include",
+    "--insecure",
+    "--location",
+    "--path-as-is",
+    "--show-error",
+    "--silent",
+    "--verbose",
+    "-L",
+    "-N",
+    "-S",
+    "-f",
+    "-g",
+    "-i",
+    "-k",
+    "-s",
+    "-v",
+];
+/// Short names and what they stand for.
+const LONG: &[(&str, &str)] = &[
+    ("-A", "--user-agent"),
+    ("-F", "--form"),
+    ("-G", "--get"),
+    ("-H", "--header"),
+    ("-I", "--head"),
+    ("-T", "--upload-file"),
+    ("-X", "--request"),
+    ("-b", "--cookie"),
+    ("-d", "--data"),
+    ("-e", "--referer"),
+    ("-u", "--user"),
+];
+
+/// Reads the arguments, of which those that change nothing in a request's header are passed over.
+pub(super) fn parse(arguments: &[String]) -> Result<Written, Failure> {
+    let mut written = Written::default();
+    let mut method = None;
+    let mut implied = "GET";
+    let mut arguments = arguments.iter().map(String::as_str);
+    if arguments.clone().next() == Some("curl") {
+        arguments.next();
+    }
+    let mut has_address = false;
+    while let Some(argument) = arguments.next() {
+        if !argument.starts_with('-') {
+            written.address(argument);
+            has_address = true;
+            continue;
+        }
+        // `-XPOST`
+        let (name, mut attached) = match argument.split_at_checked(2) {
+            Some((short, rest)) if !argument.starts_with("--") && !rest.is_empty() => {
+                (short, Some(rest))
+            }
+            _ => (argument, None),
+        };
+        // `-sk`
+        let all_ignored = |rest: &str| {
+            rest.chars().all(|letter| IGNORED.contains(&format!("-{letter}").as_str()))
+        };
+        if IGNORED.contains(&name) && attached.is_none_or(all_ignored) {
+            continue;
+        }
+        let long = LONG.iter().find(|(short, _)| *short == name);
+        let long = long.map_or(name, |(_, long)| long);
+        let mut value = || {
+            let value = attached.take().or_else(|| arguments.next());
+            value.ok_or_else(|| Failure(format!("curl's {name} has no value")))
+        };
+        match long {
+            "--get" => method = Some("GET"),
+            "--head" => implied = "HEAD",
+            "--request" => method = Some(value()?),
+            "--url" => {
+                written.address(value()?);
+                has_address = true;
+            }
+            "--header" => {
+                let line = value()?;
+                let (name, text) = line
+                    .split_once(':')
+                    .ok_or_else(|| Failure(format!("`{name}`: no header is without a colon")))?;
+                written.header(name.trim(), text.trim());
+            }
+            "--cookie" => written.header("cookie", value()?),
+            "--oauth2-bearer" => written.header("authorization", &format!("Bearer {}", value()?)),
+            "--referer" => written.header("referer", value()?),
+            "--user" => {
+                let text = format!("Basic {}", STANDARD.encode(value()?));
+                written.header("authorization", &text);
+            }
+            "--user-agent" => written.header("user-agent", value()?),
+            "--data" | "--data-ascii" | "--data-binary" | "--data-raw" | "--data-urlencode" => {
+                value()?;
+                implied = "POST";
+                content_type(&mut written, "application/x-www-form-urlencoded");
+            }
+            "--json" => {
+                value()?;
+                implied = "POST";
+                content_type(&mut written, "application/json");
+            }
+            "--form" => {
+                value()?;
+                implied = "POST";
+                content_type(&mut written, "multipart/form-data");
+            }
+            "--upload-file" => {
+                value()?;
+                implied = "PUT";
+            }
+            _ if IGNORED_VALUES.contains(&name) => {
+                value()?;
+            }
+            _ => return Err(Failure(format!("curl's {argument} isn't known here: leave it out"))),
+        }
+    }
+    if !has_address {
+        return Err(Failure("there is no request: write one behind `--`, as for curl".to_owned()));
+    }
+    written.method = Some(method.unwrap_or(implied).to_owned());
+    Ok(written)
+}
+
+fn content_type(written: &mut Written, default: &str) {
+    let headers = &written.headers.0;
+    let is_told = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    if !is_told {
+        written.header("content-type", default);
+    }
+}

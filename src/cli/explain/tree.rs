@@ -1,0 +1,73 @@
+//! Trees of text.
+
+use std::fmt::{self, Write as _};
+
+use clap::builder::styling::{AnsiColor, Style};
+
+/// How a thing came out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Mark {
+    /// Nothing is said of that.
+    None,
+    No,
+    Open,
+    Yes,
+}
+
+/// A line, and what belongs to it.
+#[derive(Debug)]
+pub(super) struct Tree {
+    mark: Mark,
+    text: String,
+    below: Vec<Tree>,
+}
+
+impl Tree {
+    pub(super) fn new(mark: Mark, text: impl Into<String>, below: Vec<Self>) -> Self {
+        Self {
+            mark,
+            text: text.into(),
+            below,
+        }
+    }
+
+    pub(super) fn leaf(text: impl Into<String>) -> Self {
+        Self::new(Mark::None, text, Vec::new())
+    }
+
+    fn write(&self, formatter: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
+        let (sign, style) = match self.mark {
+            Mark::None => ("", Style::new()),
+            Mark::No => ("✗ ", AnsiColor::Red.on_default()),
+            Mark::Open => ("? ", AnsiColor::Yellow.on_default()),
+            Mark::Yes => ("✓ ", AnsiColor::Green.on_default()),
+        };
+        writeln!(formatter, "{style}{sign}{}{style:#}", printable(&self.text))?;
+        for (index, tree) in self.below.iter().enumerate() {
+            let is_last = index + 1 == self.below.len();
+            let (branch, space) = if is_last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            write!(formatter, "{indent}{branch}")?;
+            tree.write(formatter, &format!("{indent}{space}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Tree {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(formatter, "")
+    }
+}
+
+/// What requests and tokens hold may steer a terminal: control characters are written out.
+fn printable(text: &str) -> String {
+    let mut printable = String::new();
+    for character in text.chars() {
+        match character.is_control() {
+            // Writing to a string doesn't fail.
+            true => drop(write!(printable, "{}", character.escape_unicode())),
+            false => printable.push(character),
+        }
+    }
+    printable
+}
