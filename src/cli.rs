@@ -14,6 +14,8 @@ mod manual;
 mod mint;
 mod request;
 mod source;
+mod test;
+mod throwaway;
 mod token;
 
 use std::fmt;
@@ -38,6 +40,7 @@ enum Command {
     Keys(keys::Keys),
     Man(manual::Man),
     Schema(manual::Schema),
+    Test(test::Test),
     Token(token::Token),
 }
 
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Keys(arguments) => arguments.run(),
         Command::Man(arguments) => arguments.run(Cli::command()),
         Command::Schema(arguments) => arguments.run(),
+        Command::Test(arguments) => arguments.run(),
         Command::Token(arguments) => arguments.run(),
     };
     match ran {

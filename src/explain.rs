@@ -64,7 +64,7 @@ pub enum Verdict {
 }
 
 /// When a rule is asked.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Stage {
     /// Whether another service is asked, before tokens are looked at.
     Custom,
@@ -188,7 +188,10 @@ impl Policy {
             (Stage::Allow, &self.authorization.allow),
         ];
         let named = |(stage, rules): (Stage, &RuleSet)| -> Vec<(Stage, String)> {
-            rules.names().map(|name| (stage, name.to_string())).collect()
+            rules
+                .names()
+                .map(|name| (stage, name.to_string()))
+                .collect()
         };
         checks.chain(others).flat_map(named).collect()
     }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis::{
     Answer, Change, Check, CheckAnswer, Checked, Fetch, FetchError, Fetched, KeyStore, Known,
-    NoHost, Node, Outcome, Policy, Property, Reason, RuleTrace, Stage, TokenTrace, Verdict, Verifier,
-    evaluate, explain, reply,
+    NoHost, Node, Outcome, Policy, Property, Reason, RuleTrace, Stage, TokenTrace, Verdict,
+    Verifier, evaluate, explain, reply,
 };
 use serde_json::Value;
 use support::case::{Case, Oracle, Play, Suite, server_key};
@@ -231,7 +231,9 @@ fn explained(policy: &Policy, known: Known<'_>, request: &portcullis::Request, o
     );
     let is_refused = |reason: Reason| {
         let verdicts = explanation.attempts.iter().map(|attempt| attempt.verdict);
-        verdicts.clone().any(|verdict| verdict == Verdict::Refused(reason))
+        verdicts
+            .clone()
+            .any(|verdict| verdict == Verdict::Refused(reason))
     };
     if let TokenTrace::Refused(reason) = explanation.token {
         assert!(is_refused(reason), "{said}");

@@ -133,13 +133,13 @@ impl<'p, 'r> Presented<'p, 'r> {
     }
 
     /// What the rule makes of each token, and where it stands.
-    pub(super) fn told(
-        &self,
-        known: Known<'_>,
-    ) -> impl Iterator<Item = (Place, Result<(), Miss>)> {
+    pub(super) fn told(&self, known: Known<'_>) -> impl Iterator<Item = (Place, Result<(), Miss>)> {
         self.each().map(move |(candidate, outcome)| {
             let verified = Self::verified(self.rule, (candidate, outcome), known);
-            (candidate.place, verified.as_ref().map(|_| ()).map_err(|miss| *miss))
+            (
+                candidate.place,
+                verified.as_ref().map(|_| ()).map_err(|miss| *miss),
+            )
         })
     }
 

@@ -145,9 +145,8 @@ impl Comparison {
 
     /// What it wants, in words.
     pub(super) fn wanted(&self) -> Vec<String> {
-        let all = |wanted: &[Wanted]| -> Vec<String> {
-            wanted.iter().map(Wanted::to_string).collect()
-        };
+        let all =
+            |wanted: &[Wanted]| -> Vec<String> { wanted.iter().map(Wanted::to_string).collect() };
         match self {
             Self::AllOf(_, wanted) => vec![format!("all of {}", all(wanted).join(", "))],
             Self::AnyOf(_, wanted) => all(wanted),
@@ -193,7 +192,10 @@ impl fmt::Display for Wanted {
             Self::Number(number) => number.fmt(formatter),
             Self::Request(Reference::Header(name)) => write!(formatter, "the header {name}"),
             Self::Request(Reference::Host { before, after }) => {
-                write!(formatter, "what stands in the host for * in {before}*{after}")
+                write!(
+                    formatter,
+                    "what stands in the host for * in {before}*{after}"
+                )
             }
             Self::Request(Reference::PathSegment(number)) => {
                 write!(formatter, "segment {number} of the path")

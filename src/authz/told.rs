@@ -34,7 +34,10 @@ impl Condition {
                 all(blocks)
             }
             Test::DestinationPort(ports) => all(ports),
-            Test::Host(patterns) => patterns.iter().map(|host| host.pattern.to_string()).collect(),
+            Test::Host(patterns) => patterns
+                .iter()
+                .map(|host| host.pattern.to_string())
+                .collect(),
             Test::Metadata { patterns, .. } => all(patterns),
             Test::Path(patterns) => all(patterns),
             Test::Peer(patterns) => all(patterns),

@@ -75,7 +75,9 @@ impl Configuration {
         };
         match configurations.into_iter().nth(index) {
             Some(configuration) => Ok(configuration.of(workload)),
-            None => Err(Failure(format!("there are only {count} configurations in the files"))),
+            None => Err(Failure(format!(
+                "there are only {count} configurations in the files"
+            ))),
         }
     }
 

@@ -2,7 +2,7 @@
 
 mod curl;
 mod fetch;
-mod told;
+pub(super) mod told;
 mod tree;
 
 use std::fs;
@@ -21,8 +21,8 @@ use super::source::Source;
 use super::{Failure, Status};
 use crate::config::port::PortNumber;
 use crate::config::reader::{Input, Mistakes, Read as _, Report};
-use crate::jwks::FetchError;
 use crate::json;
+use crate::jwks::FetchError;
 use crate::outcome::Outcome;
 
 /// Show what becomes of a request, and why.
@@ -210,7 +210,11 @@ fn from_json(path: &Path) -> Result<Written, Failure> {
 fn from_har(path: &Path, entry: usize) -> Result<Written, Failure> {
     let document = document(path)?;
     let request = (document.get("log"))
-        .and_then(|log| log.get("entries")?.get(entry.wrapping_sub(1))?.get("request"))
+        .and_then(|log| {
+            log.get("entries")?
+                .get(entry.wrapping_sub(1))?
+                .get("request")
+        })
         .ok_or_else(|| Failure(format!("{}: there is no entry {entry}", path.display())))?;
     let text = |value: &Value, name: &str| value.get(name)?.as_str().map(str::to_owned);
     let mut written = Written {

@@ -98,9 +98,8 @@ impl Read for Ip {
 impl Written {
     /// The request as Envoy hands it over.
     pub(super) fn request(&self) -> Request {
-        let or = |value: &Option<String>, default: &str| {
-            value.as_deref().unwrap_or(default).to_owned()
-        };
+        let or =
+            |value: &Option<String>, default: &str| value.as_deref().unwrap_or(default).to_owned();
         let pseudo = [
             (":authority", or(&self.host, "localhost")),
             (":path", or(&self.path, "/")),
@@ -111,7 +110,11 @@ impl Written {
         let headers = self.headers.0.iter();
         let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
         let lines = pseudo.into_iter().chain(headers);
-        Request::new(lines.map(|(name, value)| (name, value.into_bytes())).collect())
+        Request::new(
+            lines
+                .map(|(name, value)| (name, value.into_bytes()))
+                .collect(),
+        )
     }
 
     /// Adds a line; `host` is no header of its own.

@@ -82,7 +82,9 @@ impl ClaimPath {
 
 impl fmt::Display for ClaimPath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|name| write!(formatter, "[{name}]"))
+        self.0
+            .iter()
+            .try_for_each(|name| write!(formatter, "[{name}]"))
     }
 }
 

@@ -86,7 +86,8 @@ pub(super) fn parse(arguments: &[String]) -> Result<Written, Failure> {
         };
         // `-sk`
         let all_ignored = |rest: &str| {
-            rest.chars().all(|letter| IGNORED.contains(&format!("-{letter}").as_str()))
+            rest.chars()
+                .all(|letter| IGNORED.contains(&format!("-{letter}").as_str()))
         };
         if IGNORED.contains(&name) && attached.is_none_or(all_ignored) {
             continue;
@@ -142,11 +143,17 @@ pub(super) fn parse(arguments: &[String]) -> Result<Written, Failure> {
             _ if IGNORED_VALUES.contains(&name) => {
                 value()?;
             }
-            _ => return Err(Failure(format!("curl's {argument} isn't known here: leave it out"))),
+            _ => {
+                return Err(Failure(format!(
+                    "curl's {argument} isn't known here: leave it out"
+                )));
+            }
         }
     }
     if !has_address {
-        return Err(Failure("there is no request: write one behind `--`, as for curl".to_owned()));
+        return Err(Failure(
+            "there is no request: write one behind `--`, as for curl".to_owned(),
+        ));
     }
     written.method = Some(method.unwrap_or(implied).to_owned());
     Ok(written)
@@ -154,7 +161,9 @@ pub(super) fn parse(arguments: &[String]) -> Result<Written, Failure> {
 
 fn content_type(written: &mut Written, default: &str) {
     let headers = &written.headers.0;
-    let is_told = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let is_told = headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     if !is_told {
         written.header("content-type", default);
     }

@@ -23,7 +23,10 @@ impl Default for Fetcher {
 impl Fetcher {
     pub(super) fn get(&self, fetch: &Fetch) -> Result<Vec<u8>, FetchError> {
         let request = self.0.get(fetch.uri());
-        let request = request.config().timeout_global(Some(fetch.timeout())).build();
+        let request = request
+            .config()
+            .timeout_global(Some(fetch.timeout()))
+            .build();
         let unusable = |error: ureq::Error| FetchError::Unusable(error.to_string());
         let mut answer = request.call().map_err(unusable)?;
         let status = answer.status().as_u16();

@@ -29,15 +29,15 @@ const STEPS: [&str; 7] = [
 const LAST: u64 = 253_402_300_799;
 
 /// What there is to tell.
-pub(super) struct Told<'a> {
-    pub(super) policy: &'a Policy,
-    pub(super) request: &'a Request,
-    pub(super) decision: &'a Decision,
-    pub(super) now: u64,
+pub(in crate::cli) struct Told<'a> {
+    pub(in crate::cli) policy: &'a Policy,
+    pub(in crate::cli) request: &'a Request,
+    pub(in crate::cli) decision: &'a Decision,
+    pub(in crate::cli) now: u64,
 }
 
 impl Told<'_> {
-    pub(super) fn tree(&self) -> Tree {
+    pub(in crate::cli) fn tree(&self) -> Tree {
         let explanation = &self.decision.explanation;
         let mut below = vec![self.sent()];
         below.extend(self.tokens());
@@ -56,7 +56,11 @@ impl Told<'_> {
             }
         }
         let notes = self.decision.notes.iter().cloned();
-        below.extend(notes.chain(self.notes()).map(|note| Tree::new(Mark::Open, note, vec![])));
+        below.extend(
+            notes
+                .chain(self.notes())
+                .map(|note| Tree::new(Mark::Open, note, vec![])),
+        );
         match &explanation.outcome {
             Outcome::Forward(changes, _) => {
                 let changes: Vec<Tree> = changes.iter().map(change).map(Tree::leaf).collect();
@@ -82,9 +86,12 @@ impl Told<'_> {
         }
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(in crate::cli) fn json(&self) -> Value {
         let explanation = &self.decision.explanation;
-        let attempts = explanation.attempts.iter().map(|attempt| self.attempt_json(attempt));
+        let attempts = explanation
+            .attempts
+            .iter()
+            .map(|attempt| self.attempt_json(attempt));
         let rules = explanation.rules.iter().map(rule_json);
         let mut notes = self.decision.notes.clone();
         notes.extend(self.notes());
@@ -204,7 +211,12 @@ impl Told<'_> {
                 Tree::leaf(format!("header {}", shown(header.as_ref()))),
                 Tree::leaf(format!("{said} {}", shown(claims.as_ref()))),
             ];
-            below.extend(claims.as_ref().and_then(|claims| self.life(claims)).map(Tree::leaf));
+            below.extend(
+                claims
+                    .as_ref()
+                    .and_then(|claims| self.life(claims))
+                    .map(Tree::leaf),
+            );
             below.extend(verdicts.into_iter().map(verdict));
             Tree::new(Mark::None, format!("token in {place}"), below)
         });
@@ -222,7 +234,11 @@ impl Told<'_> {
             humantime::format_duration(Duration::from_secs(one.abs_diff(other))).to_string()
         };
         if let Some(start) = time("nbf").filter(|start| *start > self.now) {
-            return Some(format!("begins in {}, at {}", between(start, self.now), at(start)?));
+            return Some(format!(
+                "begins in {}, at {}",
+                between(start, self.now),
+                at(start)?
+            ));
         }
         let Some(end) = time("exp") else {
             return Some("never ends: there is no exp".to_owned());
@@ -263,14 +279,20 @@ fn verdict(attempt: &Attempt) -> Tree {
         Verdict::Awaits => (Mark::Open, 5, "its keys aren't known".to_owned()),
         Verdict::Refused(reason) => {
             let wants = match reason {
-                Reason::AudienceNotAllowed => format!("; it wants {}", attempt.audiences.join(" or ")),
+                Reason::AudienceNotAllowed => {
+                    format!("; it wants {}", attempt.audiences.join(" or "))
+                }
                 Reason::Expired | Reason::NotYetValid => {
                     format!("; clocks may be {} s apart", attempt.clock_skew)
                 }
                 _ => String::new(),
             };
             let code = reason.code();
-            (Mark::No, step(reason), format!("{} ({code}){wants}", reason.text()))
+            (
+                Mark::No,
+                step(reason),
+                format!("{} ({code}){wants}", reason.text()),
+            )
         }
     };
     let (right, rest) = STEPS.split_at(at.min(STEPS.len()));
@@ -332,7 +354,10 @@ fn rule(rule: &RuleTrace) -> Tree {
     };
     let part = |place: &str| place.split('[').next().unwrap_or_default().to_owned();
     let is_met = |wanted: &str| {
-        let mut there = rule.conditions.iter().filter(|one| part(&one.place) == wanted);
+        let mut there = rule
+            .conditions
+            .iter()
+            .filter(|one| part(&one.place) == wanted);
         there.any(|one| all_hold(&one.place))
     };
     let decided = rule.conditions.iter().filter(|one| match rule.matched {
@@ -357,7 +382,11 @@ fn tried(tried: &Tried) -> Tree {
         place, condition, ..
     } = tried;
     let wanted = tried.wanted.join(", ");
-    Tree::new(mark, format!("{place} {condition}: {wanted}; {seen}"), Vec::new())
+    Tree::new(
+        mark,
+        format!("{place} {condition}: {wanted}; {seen}"),
+        Vec::new(),
+    )
 }
 
 fn rule_json(rule: &RuleTrace) -> Value {
@@ -413,7 +442,9 @@ fn answer(reply: &Reply) -> Tree {
 }
 
 fn lines<'h>(headers: impl Iterator<Item = (&'h str, &'h [u8])>) -> Vec<Value> {
-    headers.map(|(name, value)| json!([name, readable(value)])).collect()
+    headers
+        .map(|(name, value)| json!([name, readable(value)]))
+        .collect()
 }
 
 fn readable(bytes: &[u8]) -> String {

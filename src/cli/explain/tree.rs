@@ -6,7 +6,7 @@ use clap::builder::styling::{AnsiColor, Style};
 
 /// How a thing came out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Mark {
+pub(in crate::cli) enum Mark {
     /// Nothing is said of that.
     None,
     No,
@@ -16,14 +16,14 @@ pub(super) enum Mark {
 
 /// A line, and what belongs to it.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(in crate::cli) struct Tree {
     mark: Mark,
     text: String,
     below: Vec<Tree>,
 }
 
 impl Tree {
-    pub(super) fn new(mark: Mark, text: impl Into<String>, below: Vec<Self>) -> Self {
+    pub(in crate::cli) fn new(mark: Mark, text: impl Into<String>, below: Vec<Self>) -> Self {
         Self {
             mark,
             text: text.into(),
@@ -31,7 +31,7 @@ impl Tree {
         }
     }
 
-    pub(super) fn leaf(text: impl Into<String>) -> Self {
+    pub(in crate::cli) fn leaf(text: impl Into<String>) -> Self {
         Self::new(Mark::None, text, Vec::new())
     }
 
@@ -45,7 +45,11 @@ impl Tree {
         writeln!(formatter, "{style}{sign}{}{style:#}", printable(&self.text))?;
         for (index, tree) in self.below.iter().enumerate() {
             let is_last = index + 1 == self.below.len();
-            let (branch, space) = if is_last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            let (branch, space) = if is_last {
+                ("└─ ", "   ")
+            } else {
+                ("├─ ", "│  ")
+            };
             write!(formatter, "{indent}{branch}")?;
             tree.write(formatter, &format!("{indent}{space}"))?;
         }

@@ -1,0 +1,309 @@
+//! `test`: whether policies decide as their authors expect.
+
+mod issuers;
+mod report;
+mod suite;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use self::issuers::Issuers;
+use self::suite::{Configured, Expected, Number, Suite};
+use super::configuration::{Configuration, Workload};
+use super::decision::{Decision, Outside, Wanted, decide, metadata};
+use super::explain::{now, told::Told};
+use super::source::{Source, Unreadable};
+use super::{Failure, Status};
+use crate::config::reader::{Input, Mistakes, Read as _, Report};
+use crate::explain::Stage;
+use crate::jwks::FetchError;
+use crate::outcome::Outcome;
+use crate::reply::reply;
+
+/// Try policies with requests, and compare what becomes of them with what is expected.
+///
+/// A file names a configuration, tokens by their claims, and tests: requests and what is expected of
+/// them. Keys are made for it, in the place of the issuers' own, so that no real token is needed and
+/// nothing is fetched. Exit status: 0 if all is as expected, 1 if something isn't, 2 if a file can't
+/// be run.
+#[derive(Args, Debug)]
+pub(super) struct Test {
+    /// Files of tests, in YAML or JSON.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// How to print what came of them.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// The form of what is printed.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Format {
+    /// A table; what isn't as expected is explained.
+    #[default]
+    Human,
+    /// JUnit's XML, which CI services read.
+    Junit,
+}
+
+/// What came of a file.
+struct Ran {
+    file: String,
+    results: Vec<Outcomes>,
+    /// The rules that no test reaches.
+    unreached: Vec<String>,
+}
+
+/// What came of a test.
+struct Outcomes {
+    name: String,
+    /// In a few words.
+    got: String,
+    /// Where that isn't what is expected.
+    differences: Vec<String>,
+    /// Why it is so, as `explain` shows it.
+    explanation: String,
+}
+
+impl Test {
+    pub(super) fn run(&self) -> Result<Status, Failure> {
+        let ran: Vec<Ran> = self
+            .files
+            .iter()
+            .map(|file| run(file))
+            .collect::<Result<_, _>>()?;
+        anstream::print!(
+            "{}",
+            match self.format {
+                Format::Human => report::table(&ran),
+                Format::Junit => report::junit(&ran),
+            }
+        );
+        let mut results = ran.iter().flat_map(|ran| &ran.results);
+        Ok(match results.all(|result| result.differences.is_empty()) {
+            true => Status::Right,
+            false => Status::Wrong,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Suite, Failure> {
+    let source = Source::read(path)?;
+    let at = |offset, message: &str| {
+        let (line, column) = source.position(offset);
+        format!("{}:{line}:{column}: {message}", source.name)
+    };
+    let unreadable = |Unreadable { span, message }| Failure(at(span.start, &message));
+    let documents = source.documents().map_err(unreadable)?;
+    let [document] = documents.as_slice() else {
+        return Err(Failure(format!(
+            "{}: there is more than one document in it",
+            source.name
+        )));
+    };
+    let (value, report) = (document.value(), Report::default());
+    let suite = Suite::read(&Input::root(&value, &report));
+    let told = |Mistakes(mistakes)| {
+        let mistakes = mistakes.iter().map(|mistake| {
+            let span = document.pointed(&mistake.place, mistake.is_name, &source.text);
+            at(span.start, &mistake.message)
+        });
+        Failure(mistakes.collect::<Vec<_>>().join("\n"))
+    };
+    Ok(report.into_result(suite).map_err(told)?.0)
+}
+
+fn run(path: &Path) -> Result<Ran, Failure> {
+    let suite = read(path)?;
+    let workload = Workload {
+        plugin: suite
+            .plugin
+            .and_then(|Number(number)| number.try_into().ok()),
+        namespace: suite.namespace.clone(),
+        labels: suite.labels.clone().into_iter().collect(),
+    };
+    let mut configuration = match &suite.configuration {
+        Configured::File(file) => {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            Configuration::read(&[folder.join(file)], &workload)?
+        }
+        Configured::Inline(document) => Configuration::inline(document.clone()).of(&workload),
+    };
+    // With the keys that are made for it a mistake in its own wouldn't be seen.
+    configuration.compile()?;
+    let issuers = Issuers::of(&mut configuration.document)?;
+    let policy = configuration.compile()?;
+    let now = now()?;
+    let mut reached = BTreeSet::new();
+    let mut results = Vec::new();
+    for test in &suite.tests {
+        let mut written = test.request.clone().unwrap_or_default();
+        for token in &suite.tokens {
+            let text = issuers.token(token, now)?;
+            let place = format!("${{{}}}", token.name);
+            let fields = written.path.iter_mut();
+            let headers = written.headers.0.iter_mut().map(|(_, value)| value);
+            fields
+                .chain(headers)
+                .for_each(|field| *field = field.replace(&place, &text));
+            if test.token.as_ref() == Some(&token.name) {
+                written.header("authorization", &format!("Bearer {text}"));
+            }
+        }
+        let outside = Assumed {
+            suite: &suite,
+            test,
+            issuers: &issuers,
+        };
+        let request = written.request();
+        let decision = decide(&policy, &request, &written, now, &outside)?;
+        let told = Told {
+            policy: &policy,
+            request: &request,
+            decision: &decision,
+            now,
+        };
+        let rules = decision.explanation.rules.iter();
+        let matched = rules.filter(|rule| rule.matched);
+        reached.extend(matched.map(|rule| (rule.stage, rule.rule.clone())));
+        let got = Got::of(&told)?;
+        results.push(Outcomes {
+            name: test.name.clone(),
+            differences: got.differences(&test.expect),
+            got: got.to_string(),
+            explanation: told.tree().to_string(),
+        });
+    }
+    let rules = policy.rules().into_iter();
+    let unreached = rules.filter(|rule| !reached.contains(rule));
+    Ok(Ran {
+        file: path.display().to_string(),
+        results,
+        unreached: unreached.map(|(_, name)| name).collect(),
+    })
+}
+
+/// What a file of tests says of the world.
+struct Assumed<'a> {
+    suite: &'a Suite,
+    test: &'a suite::Test,
+    issuers: &'a Issuers,
+}
+
+impl Outside for Assumed<'_> {
+    fn keys(&self, wanted: &Wanted<'_>) -> Option<Result<Vec<u8>, FetchError>> {
+        Some(Ok(match wanted.is_metadata {
+            true => metadata(wanted),
+            false => self.issuers.all().into_bytes(),
+        }))
+    }
+
+    fn check(&self, service: &str) -> Option<bool> {
+        let (own, common) = (&self.test.checks, &self.suite.checks);
+        let answer = own.get(service).or_else(|| common.get(service))?;
+        Some(answer == "allow")
+    }
+}
+
+/// What became of a request, as far as tests can expect something of it.
+struct Got {
+    is_forwarded: bool,
+    status: Option<u16>,
+    reason: Option<&'static str>,
+    rule: Option<String>,
+    body: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Got {
+    fn of(told: &Told<'_>) -> Result<Self, Failure> {
+        let Decision { explanation, .. } = told.decision;
+        let owned = |(name, value): (&str, &[u8])| {
+            (name.to_owned(), String::from_utf8_lossy(value).into_owned())
+        };
+        match &explanation.outcome {
+            Outcome::Forward(changes, _) => {
+                let rules = explanation.rules.iter();
+                let mut allowing = rules.filter(|rule| rule.stage == Stage::Allow && rule.matched);
+                Ok(Self {
+                    is_forwarded: true,
+                    status: None,
+                    reason: None,
+                    rule: allowing.next().map(|rule| rule.rule.clone()),
+                    body: String::new(),
+                    headers: told.request.changed(changes).headers().map(owned).collect(),
+                })
+            }
+            Outcome::Refuse(refusal, _) => {
+                let reply = reply(refusal, Some(told.policy), told.request);
+                let headers = reply.headers.iter();
+                Ok(Self {
+                    is_forwarded: false,
+                    status: Some(reply.status),
+                    reason: Some(refusal.reason.code()),
+                    rule: refusal.policy.clone(),
+                    body: String::from_utf8_lossy(&reply.body).into_owned(),
+                    headers: headers.map(|(name, value)| owned((name, value))).collect(),
+                })
+            }
+            Outcome::Ask(check) => Err(Failure(format!(
+                "what `{}` answers isn't known: write it in `checks`",
+                check.provider
+            ))),
+            Outcome::Await(_) => Err(Failure("keys are needed that can't be made".to_owned())),
+        }
+    }
+
+    fn differences(&self, expected: &Expected) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut compare = |what: &str, expected: Option<String>, got: Option<String>| {
+            if let Some(expected) = expected
+                && got.as_ref() != Some(&expected)
+            {
+                let got = got.unwrap_or_else(|| "none".to_owned());
+                found.push(format!("{what}: expected {expected}, got {got}"));
+            }
+        };
+        let decision = |allows| Some(if allows { "allow" } else { "deny" }.to_owned());
+        compare(
+            "decision",
+            decision(expected.allows),
+            decision(self.is_forwarded),
+        );
+        let number = |number: u64| number.to_string();
+        let status = self.status.map(|status| status.to_string());
+        compare("status", expected.status.map(number), status);
+        compare(
+            "reason",
+            expected.reason.clone(),
+            self.reason.map(str::to_owned),
+        );
+        compare("rule", expected.rule.clone(), self.rule.clone());
+        compare("body", expected.body.clone(), Some(self.body.clone()));
+        for (name, value) in &expected.headers {
+            let lines = self.headers.iter();
+            let lines = lines.filter(|(own, _)| own.eq_ignore_ascii_case(name));
+            let lines: Vec<&str> = lines.map(|(_, value)| value.as_str()).collect();
+            let wanted = match value {
+                Value::Null => "none".to_owned(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            let got = (!lines.is_empty()).then(|| lines.join(", "));
+            compare(name, Some(wanted), got.or(Some("none".to_owned())));
+        }
+        found
+    }
+}
+
+impl std::fmt::Display for Got {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.status, self.reason) {
+            (Some(status), Some(reason)) => write!(formatter, "deny {status} {reason}"),
+            _ => formatter.write_str("allow"),
+        }
+    }
+}
