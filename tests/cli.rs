@@ -5,12 +5,16 @@ mod support;
 
 #[path = "cli/check.rs"]
 mod check;
+#[path = "cli/explain.rs"]
+mod explain;
 #[path = "cli/import.rs"]
 mod import;
 #[path = "cli/manual.rs"]
 mod manual;
 #[path = "cli/schema.rs"]
 mod schema;
+#[path = "cli/test.rs"]
+mod test;
 #[path = "cli/token.rs"]
 mod token;
 

@@ -77,19 +77,24 @@ pub(super) fn parse(arguments: &[String]) -> Result<Written, Failure> {
             has_address = true;
             continue;
         }
-        // `-XPOST`
-        let (name, mut attached) = match argument.split_at_checked(2) {
-            Some((short, rest)) if !argument.starts_with("--") && !rest.is_empty() => {
-                (short, Some(rest))
-            }
-            _ => (argument, None),
-        };
-        // `-sk`
-        let all_ignored = |rest: &str| {
-            rest.chars()
-                .all(|letter| IGNORED.contains(&format!("-{letter}").as_str()))
-        };
-        if IGNORED.contains(&name) && attached.is_none_or(all_ignored) {
+        // `-sXPOST`: what stands for itself may come before what has a value.
+        let mut attached = None;
+        let mut name = argument.to_owned();
+        if let Some(letters) = argument
+            .strip_prefix('-')
+            .filter(|rest| !rest.starts_with('-'))
+        {
+            let is_ignored = |letter| IGNORED.contains(&format!("-{letter}").as_str());
+            let rest = letters.trim_start_matches(is_ignored);
+            let mut letters = rest.chars();
+            let Some(letter) = letters.next() else {
+                continue;
+            };
+            name = format!("-{letter}");
+            attached = Some(letters.as_str()).filter(|value| !value.is_empty());
+        }
+        let name = name.as_str();
+        if IGNORED.contains(&name) {
             continue;
         }
         let long = LONG.iter().find(|(short, _)| *short == name);

@@ -1,0 +1,307 @@
+//! `explain`: what it says of every case is what the case expects, which a real Envoy does, too.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::portcullis;
+use crate::support::case::{Case, Play, Suite, server_key, text};
+use crate::support::check::{Observed, differences};
+use crate::support::tally::Tally;
+use crate::support::{project, scenarios, shared, to_bytes};
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+fn utf8(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+#[test]
+fn our_cases() {
+    let mut tally = Tally::default();
+    for suite in Suite::all() {
+        run(&suite, &mut tally);
+    }
+    tally.finish("explain, our cases");
+}
+
+#[test]
+fn shared_cases() {
+    let mut tally = Tally::default();
+    let (mut suites, missing) = shared::suites();
+    tally.missing(missing);
+    suites.push(scenarios::authorization());
+    suites.iter().for_each(|suite| run(suite, &mut tally));
+    tally.finish("explain, shared cases");
+}
+
+fn run(suite: &Suite, tally: &mut Tally) {
+    let folder = folder(&format!("explain-{}", suite.name));
+    let mut keys = Vec::new();
+    for (index, (uri, answer)) in suite.servers.iter().enumerate() {
+        let file = folder.join(format!("keys-{index}.json"));
+        fs::write(&file, &answer.body).expect("a file");
+        keys.push((uri.as_str(), answer, file));
+    }
+    for case in &suite.cases {
+        if let Some(reason) = left_out(suite, case) {
+            tally.leave_out(reason);
+            continue;
+        }
+        let configuration = suite.config(case).to_string();
+        let file = folder.join("configuration.json");
+        fs::write(&file, &configuration).expect("a file");
+        let play = suite.play(case, &case.expect);
+        let request = folder.join("request.json");
+        fs::write(&request, written(&play).to_string()).expect("a file");
+        let now = play.now.to_string();
+        let mut arguments = vec!["explain", utf8(&file), "--format", "json", "--now", &now];
+        arguments.extend(["--request", utf8(&request)]);
+        let served = keys.iter().flat_map(|(key, _, file)| {
+            // The server knows neither scheme nor default port.
+            let uris = configuration.split('"').filter(|uri| uri.contains("://"));
+            let uris = uris.filter(|uri| server_key(uri) == *key);
+            uris.map(|uri| format!("{uri}={}", utf8(file)))
+                .collect::<Vec<_>>()
+        });
+        let served: Vec<String> = served.collect();
+        arguments.extend(served.iter().flat_map(|keys| ["--keys", keys]));
+        let (printed, status) = portcullis(&arguments);
+        let id = format!("{}: {}", suite.name, case.id);
+        match status {
+            2 => tally.ran(&id, vec![format!("couldn't tell: {printed}")]),
+            _ => {
+                let told: Value = serde_json::from_str(&printed).expect("JSON");
+                let mut found = differences(&play.expect, &observed(&told));
+                let decision = if status == 0 { "forward" } else { "refuse" };
+                if told["decision"] != decision {
+                    found.push(format!("exit status {status} for {}", told["decision"]));
+                }
+                tally.ran(&id, found);
+            }
+        }
+    }
+}
+
+/// Why a case can't be written on a command line.
+fn left_out(suite: &Suite, case: &Case) -> Option<&'static str> {
+    if case.left_out.is_some() {
+        return case.left_out;
+    }
+    let config = suite.config(case);
+    let has = |name: &str| config.to_string().contains(&format!("\"{name}\""));
+    let play = suite.play(case, &case.expect);
+    let request = &play.request;
+    let is_plain = |text: &str| text.is_ascii();
+    let headers = request.headers.iter();
+    let certificate = request
+        .peer
+        .tls
+        .iter()
+        .find_map(|tls| tls.certificate.as_ref());
+    let is_spiffe = |names: &[String]| matches!(names, [name] if !name.is_empty());
+    if !case.runs_in("core") {
+        Some("other tiers")
+    } else if case.expect.get("refused").is_some() {
+        Some("configurations that are refused")
+    } else if request.path.is_none() || request.authority.is_none() {
+        Some("no path or host")
+    } else if !headers.clone().all(|(_, value)| is_plain(value))
+        || !is_plain(request.path.as_deref().unwrap_or_default())
+        || !is_plain(request.authority.as_deref().unwrap_or_default())
+    {
+        Some("bytes that are no ASCII")
+    } else if has("extensionProviders") {
+        Some("services that are asked")
+    } else if !request.untold.is_empty() || !request.ahead.metadata.is_empty() {
+        Some("what filters ahead of us tell")
+    } else if certificate
+        .is_some_and(|certificate| !is_spiffe(&certificate.uris) || !certificate.trusted)
+    {
+        Some("certificates without a SPIFFE ID")
+    } else if needs_failures(suite, &config) {
+        Some("key sets that can't be had")
+    } else {
+        None
+    }
+}
+
+/// Whether a key set is fetched that isn't served, or slowly, or in two steps.
+fn needs_failures(suite: &Suite, config: &Value) -> bool {
+    match config {
+        Value::Array(items) => items.iter().any(|item| needs_failures(suite, item)),
+        Value::Object(members) => {
+            let is_rule = members.contains_key("issuer") && !members.contains_key("jwks");
+            let uri = members.get("jwksUri").or(members.get("jwks_uri"));
+            let is_served = || {
+                let uri = text(uri?);
+                let answer = suite.servers.get(&server_key(uri))?;
+                Some(answer.status == 200 && answer.delay_ms == 0)
+            };
+            (is_rule || uri.is_some()) && is_served() != Some(true)
+                || members.iter().any(|(name, member)| match name.as_str() {
+                    // Another cluster doesn't lead anywhere.
+                    "jwks" => member.is_object() && *member != json!({ "cluster": "jwks" }),
+                    _ => needs_failures(suite, member),
+                })
+        }
+        _ => false,
+    }
+}
+
+/// A request for `--request`.
+fn written(play: &Play) -> Value {
+    let request = &play.request;
+    let pairs = request.pairs();
+    let headers = pairs.iter().filter(|(name, _)| !name.starts_with(':'));
+    let headers = headers.map(|(name, value)| json!([name, String::from_utf8_lossy(value)]));
+    let tls = request.peer.tls.as_ref();
+    let certificate = tls.and_then(|tls| tls.certificate.as_ref());
+    let tells_source = request.remote_ip.is_none() || request.ahead.direct_address;
+    json!({
+        "method": request.method,
+        "path": request.path,
+        "host": request.authority,
+        "scheme": "http",
+        "headers": headers.collect::<Vec<_>>(),
+        "peer": certificate.and_then(|certificate| certificate.uris.first()),
+        "sni": tls.and_then(|tls| tls.server_name.clone()),
+        "sourceIp": tells_source.then_some(request.peer.source_ip),
+        "remoteIp": request.remote_ip,
+        "destinationIp": request.peer.dest_ip,
+        "destinationPort": request.peer.dest_port,
+    })
+}
+
+fn observed(told: &Value) -> Observed {
+    let lines = |value: &Value| -> Vec<(String, String)> {
+        let lines = value.as_array().expect("lines").iter();
+        lines
+            .map(|line| (text(&line[0]).to_owned(), text(&line[1]).to_owned()))
+            .collect()
+    };
+    if told["decision"] == "forward" {
+        let headers = lines(&told["headers"]).into_iter();
+        return Observed::forwarded(
+            headers
+                .map(|(name, value)| (name, to_bytes(&value)))
+                .collect(),
+        );
+    }
+    let reply = &told["reply"];
+    let status = reply["status"].as_u64().expect("a status");
+    Observed {
+        status: status.try_into().expect("a status"),
+        body: text(&reply["body"]).to_owned(),
+        headers: lines(&reply["headers"]),
+        decision: Some((
+            text(&told["reason"]).to_owned(),
+            told["policy"].as_str().map(str::to_owned),
+        )),
+        ..Observed::default()
+    }
+}
+
+const POLICY: &str = r#"{
+  "jwtRules": [{"issuer": "https://idp.test", "jwksUri": "https://idp.test/keys"}],
+  "authorizationPolicies": [{"name": "p", "rules": [
+    {"from": [{"source": {"requestPrincipals": ["*"]}}], "to": [{"operation": {"methods": ["POST"]}}]}
+  ]}]
+}"#;
+
+/// A configuration and the arguments behind it.
+fn explain(name: &str, configuration: &str, arguments: &[&str]) -> (String, i32) {
+    let file = folder(name).join("configuration.json");
+    fs::write(&file, configuration).expect("a file");
+    portcullis(&[&["explain", utf8(&file)], arguments].concat())
+}
+
+#[test]
+fn the_tree_names_conditions() {
+    let arguments = ["--", "-sX", "PUT", "https://a.test/x?y"];
+    let (printed, status) = explain("explain-tree", POLICY, &arguments);
+    assert_eq!(status, 1, "{printed}");
+    for line in [
+        "✗ refused: policy_none_allows",
+        "PUT https://a.test/x",
+        "no token that a rule looks at",
+        "✗ from[0] request.auth.principal: *; the request has none",
+        "✗ to[0] request.headers[:method]: POST; the request has PUT",
+        "answered with 403",
+    ] {
+        assert!(printed.contains(line), "{line}: {printed}");
+    }
+    assert!(!printed.contains('\u{1b}'), "{printed}");
+}
+
+#[test]
+fn without_keys_nothing_is_decided() {
+    // {"alg":"ES256"} {"iss":"https://idp.test"}
+    let token = "authorization: Bearer eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lkcC50ZXN0In0.AA";
+    let arguments = ["--", "-H", token, "-d", "x", "https://a.test/"];
+    let (printed, status) = explain("explain-undecided", POLICY, &arguments);
+    assert_eq!(status, 2, "{printed}");
+    assert!(printed.contains("claims, NOT VERIFIED"), "{printed}");
+    assert!(printed.contains("never ends: there is no exp"), "{printed}");
+}
+
+/// Keys of an issuer without `jwksUri`, named by the issuer, do without its metadata.
+#[test]
+fn services_and_issuers_are_assumed() {
+    let configuration = r#"{
+      "extensionProviders": [{"name": "own", "envoyExtAuthzHttp": {"service": "a.test", "port": 80}}],
+      "authorizationPolicies": [{"name": "p", "action": "CUSTOM", "provider": {"name": "own"}, "rules": [{}]}]
+    }"#;
+    for (answer, expected) in [(None, 2), (Some("own=allow"), 0), (Some("own=deny"), 1)] {
+        let check = answer.into_iter().flat_map(|answer| ["--check", answer]);
+        let arguments: Vec<&str> = check.chain(["--", "https://a.test/"]).collect();
+        let (printed, status) = explain("explain-check", configuration, &arguments);
+        assert_eq!(status, expected, "{printed}");
+    }
+}
+
+#[test]
+fn requests_of_browsers() {
+    let har = json!({ "log": { "entries": [
+        { "request": { "method": "GET", "url": "https://a.test/", "headers": [] } },
+        { "request": { "method": "POST", "url": "https://b.test/x#y", "headers": [
+            { "name": ":authority", "value": "b.test" }, { "name": "Origin", "value": "null" },
+        ] } },
+    ] } });
+    let file = folder("explain-har").join("requests.har");
+    fs::write(&file, har.to_string()).expect("a file");
+    let file = utf8(&file).to_owned();
+    for (entry, expected) in [("1", "GET https://a.test/"), ("2", "POST https://b.test/x")] {
+        let arguments = ["--har", &file, "--entry", entry];
+        let (printed, status) = explain("explain-entry", POLICY, &arguments);
+        assert_eq!(status, 1, "{printed}");
+        assert!(printed.contains(expected), "{printed}");
+    }
+    let (_, status) = explain("explain-entry", POLICY, &["--har", &file, "--entry", "3"]);
+    assert_eq!(status, 2);
+}
+
+#[test]
+fn files_and_arguments_that_are_wrong() {
+    for arguments in [
+        &["--"][..],
+        &["--", "--unknown", "https://a.test/"],
+        &["--", "-H", "no colon", "https://a.test/"],
+        &["--keys", "nothing", "--", "https://a.test/"],
+        &["--now", "yesterday", "--", "https://a.test/"],
+    ] {
+        let (printed, status) = explain("explain-wrong", POLICY, arguments);
+        assert_eq!((printed.as_str(), status), ("", 2), "{arguments:?}");
+    }
+    let (printed, status) = explain("explain-wrong", "{}", &["--", "https://a.test/"]);
+    assert_eq!((printed.as_str(), status), ("", 2));
+    let several = project("envoy/envoy.yaml");
+    let (printed, status) = portcullis(&["explain", utf8(&several), "--", "http://a.test/"]);
+    assert_eq!((printed.as_str(), status), ("", 2));
+}

@@ -1,0 +1,142 @@
+//! `test`: the demo's story, and what isn't as expected.
+
+use std::fs;
+use std::path::Path;
+
+use crate::portcullis;
+use crate::support::project;
+
+/// The files of a test are in a folder of its own.
+fn suite(name: &str, content: &str) -> String {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("tests.yaml");
+    fs::write(&file, content).expect("a file");
+    file.to_str().expect("UTF-8").to_owned()
+}
+
+const CONFIGURATION: &str = r#"
+configuration:
+  jwtRules: [{ issuer: "https://idp.test", jwksUri: "https://idp.test/keys" }]
+  authorizationPolicies:
+  - name: deny
+    action: DENY
+    rules: [{ to: [{ operation: { paths: [/closed] } }] }]
+  - name: allow
+    rules:
+    - from: [{ source: { requestPrincipals: ["https://idp.test/*"] } }]
+    - to: [{ operation: { paths: [/open] } }]
+tokens:
+- { name: good, claims: { iss: "https://idp.test", sub: a } }
+- { name: old, claims: { iss: "https://idp.test", sub: a, exp: now-61 } }
+- { name: skewed, claims: { iss: "https://idp.test", sub: a, exp: now-30 } }
+tests:
+"#;
+
+#[test]
+fn the_story_of_the_demo() {
+    let file = project("envoy/tests.yaml");
+    let (printed, status) = portcullis(&["test", file.to_str().expect("UTF-8")]);
+    assert_eq!(status, 0, "{printed}");
+    assert!(
+        printed.ends_with("18 tests, 0 not as expected\n"),
+        "{printed}"
+    );
+    assert!(!printed.contains("no test reaches"), "{printed}");
+}
+
+#[test]
+fn what_is_not_as_expected_is_explained() {
+    let file = suite(
+        "unexpected",
+        &format!(
+            "{CONFIGURATION}
+- {{ name: good, token: good, expect: allow }}
+- {{ name: skewed, token: skewed, expect: allow }}
+- {{ name: wrong decision, token: old, expect: allow }}
+- {{ name: wrong reason, token: old, expect: {{ decision: deny, status: 401, reason: jwt_malformed }} }}
+- {{ name: wrong rule, request: {{ path: /closed }}, expect: {{ decision: deny, rule: other }} }}
+- {{ name: wrong header, token: good, expect: {{ decision: allow, headers: {{ authorization: x }} }} }}
+"
+        ),
+    );
+    let (printed, status) = portcullis(&["test", &file]);
+    assert_eq!(status, 1, "{printed}");
+    for line in [
+        "✓ good            allow",
+        "✓ skewed          allow",
+        "✗ wrong decision  deny 401 jwt_expired",
+        "decision: expected allow, got deny",
+        "reason: expected jwt_malformed, got jwt_expired",
+        "rule: expected other, got ns[]-policy[deny]-rule[0]",
+        "authorization: expected x, got none",
+        "✗ times: Jwt is expired (jwt_expired); clocks may be 60 s apart",
+        "no test reaches ns[]-policy[allow]-rule[1]",
+        "6 tests, 4 not as expected",
+    ] {
+        assert!(printed.contains(line), "{line}: {printed}");
+    }
+    assert!(
+        !printed.contains("no test reaches ns[]-policy[deny]"),
+        "{printed}"
+    );
+    let (printed, status) = portcullis(&["test", "--format", "junit", &file]);
+    assert_eq!(status, 1, "{printed}");
+    assert!(printed.contains("tests=\"6\" failures=\"4\""), "{printed}");
+    assert!(
+        printed.contains("<failure message=\"decision: expected allow, got deny\">"),
+        "{printed}"
+    );
+    assert!(!printed.contains('\u{1b}'), "{printed}");
+}
+
+#[test]
+fn keys_are_each_issuers_own() {
+    let file = suite(
+        "issuers",
+        r#"
+configuration:
+  jwtRules:
+  - { issuer: one, jwksUri: "https://one.test/keys" }
+  - { issuer: two, jwks: '{"keys": []}' }
+tokens:
+- { name: one, claims: { iss: one } }
+- { name: borrowed, claims: { iss: one }, signedBy: two }
+- { name: tampered, claims: { iss: one }, tampered: true }
+- { name: unknown, claims: { iss: three } }
+- { name: text, literal: no.token }
+tests:
+- { name: one, token: one, expect: allow }
+- { name: borrowed, token: borrowed, expect: { decision: deny, reason: jwt_key_not_found } }
+- { name: tampered, token: tampered, expect: { decision: deny, reason: jwt_signature_invalid } }
+- { name: unknown, token: unknown, expect: { decision: deny, reason: jwt_issuer_unknown } }
+- { name: text, token: text, expect: { decision: deny, reason: jwt_malformed } }
+"#,
+    );
+    let (printed, status) = portcullis(&["test", &file]);
+    // The configuration of `two` is refused before its keys are replaced.
+    assert_eq!((printed.as_str(), status), ("", 2));
+    let text = fs::read_to_string(&file).expect("the file");
+    let text = text.replace(
+        r#"jwks: '{"keys": []}'"#,
+        r#"jwksUri: "https://two.test/keys""#,
+    );
+    fs::write(&file, text).expect("a file");
+    let (printed, status) = portcullis(&["test", &file]);
+    assert_eq!(status, 0, "{printed}");
+}
+
+#[test]
+fn a_file_that_is_wrong_is_not_run() {
+    for tests in [
+        "",
+        "- { name: x, expect: maybe }",
+        "- { name: x, expect: { decision: deny, raeson: jwt_expired } }",
+        "- { name: x, token: nobody, expect: deny }",
+        "- { name: x, request: { method: GET, pth: / }, expect: deny }",
+    ] {
+        let file = suite("wrong", &format!("{CONFIGURATION}{tests}\n"));
+        let (printed, status) = portcullis(&["test", &file]);
+        assert_eq!((printed.as_str(), status), ("", 2), "{tests}");
+    }
+}
