@@ -93,6 +93,10 @@ impl Read for Ip {
         }
         address.ok().map(Self)
     }
+
+    fn schema(_: &mut Schemas) -> Value {
+        json!({ "type": "string" })
+    }
 }
 
 impl Written {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::cli::request::Written;
 use crate::config::reader::{Input, Read, record};
-use crate::config::schema::{Schemas, a};
+use crate::config::schema::{Schemas, a, any_of, one_of};
 
 record! {
     /// Tests of one configuration.
@@ -160,6 +160,10 @@ impl Read for Expected {
             headers: fields.headers.0,
         })
     }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        any_of([one_of(&DECISIONS), ExpectedFields::schema(schemas)])
+    }
 }
 
 impl Read for Configured {
@@ -169,6 +173,10 @@ impl Read for Configured {
             Value::Object(_) => Some(Self::Inline(input.value().clone())),
             _ => input.expected("the name of a file, or a configuration"),
         }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        any_of([a("string"), a("object")])
     }
 }
 
