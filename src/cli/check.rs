@@ -78,7 +78,11 @@ pub(super) fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in entries {
         let extension = entry.extension().and_then(|extension| extension.to_str());
         if entry.is_dir() {
-            files.extend(files_in(&entry)?);
+            // What lies there in a Helm chart is text until it is rendered.
+            let is_unrendered = entry.ends_with("templates") && folder.join("Chart.yaml").exists();
+            if !is_unrendered {
+                files.extend(files_in(&entry)?);
+            }
         } else if matches!(extension, Some("json" | "yaml" | "yml")) {
             files.push(entry);
         }
