@@ -7,7 +7,6 @@ mod output;
 mod presented;
 mod told;
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use crate::jwks::{KeySet, KeySetId, Lookup};
 use crate::jwt::{ClaimPath, Expected, Token, Verified};
 use crate::outcome::{Change, Changes, Reason, Refusal};
 use crate::request::Request;
+use crate::sorted;
 
 /// Envoy's clock tolerance in seconds, which Istio doesn't let anybody change.
 const DEFAULT_CLOCK_SKEW: u64 = 60;
@@ -40,7 +40,7 @@ pub(crate) struct Authentication {
     demanded: Tokens,
     /// Every header that is written, folded. The client's copies never pass, nor what an upstream may take for
     /// one.
-    written: BTreeSet<String>,
+    written: Vec<String>,
     /// The header that gets the claims for those behind us.
     metadata: Option<String>,
 }
@@ -198,7 +198,7 @@ impl Authentication {
         demanded: Tokens,
         metadata: Option<String>,
     ) -> Self {
-        rules.sort_by(|a, b| a.expected.issuer.cmp(&b.expected.issuer));
+        sorted::by(&mut rules, |a, b| a.expected.issuer.cmp(&b.expected.issuer));
         let outputs = rules.iter().flat_map(|rule| &rule.outputs);
         let written = outputs.map(Output::header).chain(metadata.as_deref());
         let written = written.map(|header| folded(header).into_owned());
@@ -304,13 +304,12 @@ impl Authentication {
         let mut changes = authenticated.removal.changes();
         if !self.written.is_empty() {
             let names = request.headers().map(|(name, _)| name);
-            let stripped = names.filter(|name| self.written.contains(&*folded(name)));
-            let stripped: BTreeSet<&str> = stripped.collect();
-            changes.extend(
-                stripped
-                    .into_iter()
-                    .map(|name| Change::Remove(name.to_owned())),
-            );
+            let stripped = names.filter(|name| self.written.iter().any(|own| *own == folded(name)));
+            let mut stripped: Vec<&str> = stripped.collect();
+            sorted::by(&mut stripped, Ord::cmp);
+            stripped.dedup();
+            let stripped = stripped.into_iter();
+            changes.extend(stripped.map(|name| Change::Remove(name.to_owned())));
         }
         if let Some(taken) = taken {
             let outputs = || self.outputs(taken);

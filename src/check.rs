@@ -12,6 +12,7 @@ use crate::connection::Connection;
 use crate::explain::{Stage, Witness};
 use crate::outcome::{Change, Changes, Denial, Note, Reason, Refusal};
 use crate::request::Request;
+use crate::sorted;
 
 /// What clients write themselves, and services that are asked are always shown or ask for: their
 /// copies pass where the answer has none.
@@ -98,7 +99,7 @@ pub(crate) enum Held {
 
 impl Checks {
     pub(crate) fn new(mut services: Vec<(Service, RuleSet)>) -> Self {
-        services.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        sorted::by(&mut services, |(a, _), (b, _)| a.name.cmp(&b.name));
         Self(services)
     }
 
@@ -171,7 +172,7 @@ impl Checks {
             return Changes::default();
         }
         let mut names: Vec<&str> = request.headers().map(|(name, _)| name).collect();
-        names.sort_unstable();
+        sorted::by(&mut names, Ord::cmp);
         names.dedup();
         let services = || self.0.iter().map(|(service, _)| service);
         let is_theirs = |name: &&str| {

@@ -90,7 +90,7 @@ record! {
 fn check_config(config: &Config, input: &Input<'_>) {
     let mut names = BTreeSet::new();
     for ExtensionProvider { name, .. } in &config.extension_providers {
-        if !names.insert(&name.0) {
+        if !names.insert(name.0.as_str()) {
             input.mistake(format!(
                 "two of `extensionProviders` are called `{}`: give each a name of its own",
                 name.0

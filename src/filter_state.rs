@@ -1,7 +1,5 @@
 //! What filter state tells those behind us: access logs, native RBAC, CEL.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use crate::authn::Identity;
@@ -9,6 +7,7 @@ use crate::authz::RuleName;
 use crate::config::reader::{Input, Read};
 use crate::config::schema::{Schemas, one_of};
 use crate::outcome::{DryRun, Property, Refusal};
+use crate::sorted;
 
 /// One thing that can be told.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -58,11 +57,13 @@ impl Entry {
 
 /// What is asked for; nothing else is put together.
 #[derive(Debug)]
-pub(crate) struct FilterState(BTreeSet<Entry>);
+pub(crate) struct FilterState(Vec<Entry>);
 
 impl FilterState {
-    pub(crate) fn new(entries: Vec<Entry>) -> Self {
-        Self(entries.into_iter().collect())
+    pub(crate) fn new(mut entries: Vec<Entry>) -> Self {
+        sorted::by(&mut entries, Ord::cmp);
+        entries.dedup();
+        Self(entries)
     }
 
     /// What is told of a request that goes on, by the rule that allowed it where one did.

@@ -54,6 +54,7 @@ mod path;
 mod policy;
 mod reply;
 mod request;
+mod sorted;
 #[cfg(test)]
 mod vectors;
 

@@ -1,7 +1,5 @@
 //! Mutual TLS, where a PeerAuthentication asks for it.
 
-use std::collections::BTreeMap;
-
 use crate::config::peer_authentication::{Mode, PeerAuthentication};
 use crate::connection::Connection;
 use crate::outcome::{Reason, Refusal};
@@ -11,7 +9,7 @@ use crate::outcome::{Reason, Refusal};
 pub(crate) struct MutualTls {
     everywhere: Requirement,
     /// By port of the workload, where that isn't as everywhere.
-    ports: BTreeMap<u16, Requirement>,
+    ports: Vec<(u16, Requirement)>,
 }
 
 /// The PeerAuthentication that requires mutual TLS, if one does.
@@ -58,7 +56,8 @@ impl MutualTls {
 
     /// The PeerAuthentications that require mutual TLS on some port.
     pub(crate) fn requirers(&self) -> impl Iterator<Item = &str> {
-        let all = self.ports.values().chain([&self.everywhere]);
+        let ports = self.ports.iter().map(|(_, requirement)| requirement);
+        let all = ports.chain([&self.everywhere]);
         all.flatten().map(String::as_str)
     }
 
@@ -83,7 +82,10 @@ impl MutualTls {
             return self.everywhere.as_deref();
         }
         match connection.destination_port() {
-            Some(port) => self.ports.get(&port).unwrap_or(&self.everywhere).as_deref(),
+            Some(port) => {
+                let own = self.ports.iter().rfind(|(own, _)| *own == port);
+                own.map_or(&self.everywhere, |(_, own)| own).as_deref()
+            }
             // It may be any of them.
             None => self.required_by(),
         }

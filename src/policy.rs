@@ -28,6 +28,7 @@ use crate::metrics::{Counted, Names};
 use crate::mtls::{MutualTls, Scoped};
 use crate::outcome::{Lack, Reason};
 use crate::path::Paths;
+use crate::sorted;
 
 /// How many resources for other workloads the log names.
 const MAX_NAMED: usize = 10;
@@ -245,7 +246,9 @@ impl Compiler {
             }
         }
         // As Istio looks them up. Of rules with one issuer, the first is tried first.
-        applying.sort_by(|one, other| one.order(&self.here).cmp(&other.order(&self.here)));
+        sorted::by(&mut applying, |one, other| {
+            one.order(&self.here).cmp(&other.order(&self.here))
+        });
         let first = applying.iter().find(|resource| resource.kind.is_older());
         let beside = first.map(|resource| resource.misplaced(BESIDE));
         let mut older = Vec::new();

@@ -1,7 +1,6 @@
 //! `Policy` and `MeshPolicy` of `authentication.istio.io/v1alpha1`, decided as the filter of their time did
 //! (istio/proxy release-1.5, `src/envoy/http/authn`).
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::location::Removal;
@@ -15,6 +14,7 @@ use crate::evaluate::Known;
 use crate::jwt::Verified;
 use crate::outcome::{Lack, Reason, Refusal};
 use crate::request::Request;
+use crate::sorted;
 
 /// The policies that can decide here: of each request one does.
 #[derive(Debug, Default)]
@@ -30,7 +30,9 @@ pub(crate) struct Placed<P = Rc<Policy>> {
 impl<P> Placed<P> {
     /// Those that decide about some request, in the order in which they are tried.
     pub(crate) fn deciding(mut oldest_first: Vec<Self>) -> Vec<Self> {
-        oldest_first.sort_by_key(|placed| placed.reach.step());
+        sorted::by(&mut oldest_first, |one, other| {
+            one.reach.step().cmp(&other.reach.step())
+        });
         let is_for_all = |placed: &Self| !matches!(placed.reach, Reach::Ports(_));
         if let Some(last) = oldest_first.iter().position(is_for_all) {
             oldest_first.truncate(last + 1);
@@ -111,8 +113,10 @@ impl Policies {
     /// The names of the policies, each once.
     pub(crate) fn names(&self) -> Vec<&str> {
         let names = self.0.iter().map(|placed| placed.policy.name.as_str());
-        let names: BTreeSet<&str> = names.collect();
-        names.into_iter().collect()
+        let mut names: Vec<&str> = names.collect();
+        sorted::by(&mut names, Ord::cmp);
+        names.dedup();
+        names
     }
 
     /// The rules for tokens in them.

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::Taken;
 use crate::outcome::Change;
+use crate::sorted;
 
 /// From this length on, `header_to_metadata` drops a value.
 const TOO_LONG: usize = 8 * 1024;
@@ -54,7 +55,7 @@ fn normalised(claims: &Map<String, Value>, space_delimited: &[String]) -> ProtoV
             false => (name.clone(), words.into()),
         }
     };
-    claims.iter().map(claim).collect::<BTreeMap<_, _>>().into()
+    sorted::collected::<BTreeMap<_, _>, _>(claims.iter().map(claim)).into()
 }
 
 fn proto(value: &Value) -> ProtoValue {
@@ -65,10 +66,11 @@ fn proto(value: &Value) -> ProtoValue {
         Value::Number(number) => number.as_f64().unwrap_or_default().into(),
         Value::String(text) => text.as_str().into(),
         Value::Array(items) => items.iter().map(proto).collect::<Vec<_>>().into(),
-        Value::Object(members) => members
-            .iter()
-            .map(|(name, member)| (name.clone(), proto(member)))
-            .collect::<BTreeMap<_, _>>()
-            .into(),
+        Value::Object(members) => {
+            let members = members
+                .iter()
+                .map(|(name, member)| (name.clone(), proto(member)));
+            sorted::collected::<BTreeMap<_, _>, _>(members).into()
+        }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::config::JwtRule;
 use crate::jwt::{ClaimPath, Verified};
 use crate::outcome::Change;
+use crate::sorted;
 
 /// A header that a rule writes, and from what.
 #[derive(Debug)]
@@ -84,10 +85,11 @@ fn plain_numbers(value: &Value) -> Value {
     const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
     match value {
         Value::Array(items) => items.iter().map(plain_numbers).collect(),
-        Value::Object(members) => members
-            .iter()
-            .map(|(name, member)| (name.clone(), plain_numbers(member)))
-            .collect(),
+        Value::Object(members) => {
+            let members = members.iter();
+            let members = members.map(|(name, member)| (name.clone(), plain_numbers(member)));
+            Value::Object(sorted::collected(members))
+        }
         Value::Number(number) => match number.as_f64() {
             #[expect(clippy::cast_possible_truncation, reason = "it is whole and small")]
             Some(double) if number.is_f64() && double.fract() == 0.0 && double.abs() <= EXACT => {

@@ -9,6 +9,7 @@ use super::host::{host, without_port};
 use super::{Condition, PathMatch, Rule, Test};
 use crate::matcher::StringMatch;
 use crate::request::Request;
+use crate::sorted;
 
 /// Rules by what a request must have. Rules are numbers, in the order in which they are tried.
 #[derive(Debug, Default)]
@@ -78,8 +79,10 @@ impl Index {
                 self.hosts.find(name, &mut found);
             }
         }
-        found.sort_unstable();
-        found.dedup();
+        if found.len() > 1 {
+            sorted::by(&mut found, Ord::cmp);
+            found.dedup();
+        }
         let mut found = found.into_iter().peekable();
         let mut always = self.always.iter().copied().peekable();
         std::iter::from_fn(move || match (found.peek(), always.peek()) {

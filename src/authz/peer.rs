@@ -1,6 +1,7 @@
 //! Patterns for the identity of a peer, a SPIFFE ID: `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT`.
 
 use crate::matcher::StringMatch;
+use crate::sorted;
 
 const SPIFFE: &str = "spiffe://";
 /// A trust domain that stands for the mesh's own.
@@ -147,7 +148,7 @@ impl TrustDomains {
             false => format!("{name}/{rest}"),
         };
         let mut all: Vec<String> = self.names.iter().map(under).collect();
-        all.sort();
+        sorted::by(&mut all, Ord::cmp);
         all.dedup();
         all
     }

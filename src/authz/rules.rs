@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use super::index::Index;
 use super::{Condition, Policy, Rule, Subject};
 use crate::explain::{RuleTrace, Stage, Tried};
+use crate::sorted;
 
 /// What a condition that can't be decided counts for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -302,7 +303,7 @@ impl Table {
             .into_iter()
             .map(|(condition, number)| (number, condition))
             .collect();
-        conditions.sort_unstable_by_key(|(number, _)| *number);
+        sorted::by(&mut conditions, |(one, _), (other, _)| one.cmp(other));
         let interned = conditions.into_iter().zip(slots);
         let interned = interned.map(|((_, condition), slot)| Interned { condition, slot });
         (interned.collect(), shared)

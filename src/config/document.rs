@@ -35,11 +35,11 @@ fn from_struct(bytes: &[u8]) -> Option<Value> {
 }
 
 fn object(message: Struct) -> Option<Value> {
-    let members = message.fields.into_iter();
-    let members: Option<Map<String, Value>> = members
-        .map(|(name, member)| Some((name, value(member)?)))
-        .collect();
-    members.map(Value::Object)
+    let mut members = Map::new();
+    for (name, member) in message.fields {
+        members.insert(name, value(member)?);
+    }
+    Some(Value::Object(members))
 }
 
 fn value(message: ProtoValue) -> Option<Value> {

@@ -167,10 +167,7 @@ pub(crate) struct ErrorStatus(pub(crate) u16);
 
 impl Read for ErrorStatus {
     fn read(input: &Input<'_>) -> Option<Self> {
-        // In a protobuf `Struct` every number is a double.
-        let number = input.value().as_f64();
-        let status = number.and_then(|number| format!("{number}").parse().ok());
-        let status = status.filter(|status| (400..=599).contains(status));
+        let status = input.whole().filter(|status| (400..=599).contains(status));
         if status.is_none() {
             input.mistake("not the status of a refusal: write a number from 400 to 599");
         }

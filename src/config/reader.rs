@@ -287,6 +287,14 @@ impl<'a> Object<'a> {
 
     /// Reads a member whose own members are spelled in another dialect.
     pub(crate) fn field_in<T: Read>(&self, name: &str, dialect: Dialect) -> Option<T> {
+        match self.member(name, dialect) {
+            None => T::absent(self.input, name),
+            Some(member) => T::read(&member),
+        }
+    }
+
+    /// The member with this name, unless it is null.
+    fn member(&self, name: &str, dialect: Dialect) -> Option<Input<'a>> {
         let camel = camel_case(name);
         let spelled_camel = self.members.get_key_value(&camel);
         let spelled_snake = match self.input.dialect {
@@ -298,9 +306,9 @@ impl<'a> Object<'a> {
                 "`{camel}` and `{name}` are the same field: write it once"
             ));
         }
-        match spelled_camel.or(spelled_snake) {
-            None | Some((_, Value::Null)) => T::absent(self.input, &camel),
-            Some((name, value)) => T::read(&Input {
+        match spelled_camel.or(spelled_snake)? {
+            (_, Value::Null) => None,
+            (name, value) => Some(Input {
                 dialect,
                 ..self.input.child(Step::Member(name), value)
             }),
@@ -366,9 +374,10 @@ pub(crate) trait Read: Sized {
     /// What is read here, as JSON Schema.
     fn schema(schemas: &mut Schemas) -> Value;
 
-    /// The value of a field that isn't written (or is null, which protobuf's JSON takes as unset).
+    /// The value of a field that isn't written (or is null, which protobuf's JSON takes as unset), by its name
+    /// in snake_case.
     fn absent(object: &Input<'_>, name: &str) -> Option<Self> {
-        object.mistake(format!("`{name}` is missing"));
+        object.mistake(format!("`{}` is missing", camel_case(name)));
         None
     }
 }
@@ -408,12 +417,11 @@ impl<T: Read> Read for Vec<T> {
                 _ => input.expected("a list"),
             };
         };
-        let read: Vec<Option<T>> = items
-            .iter()
-            .enumerate()
-            .map(|(index, item)| T::read(&input.child(Step::Index(index), item)))
-            .collect();
-        read.into_iter().collect()
+        let mut read = Self::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            read.extend(T::read(&input.child(Step::Index(index), item)));
+        }
+        (read.len() == items.len()).then_some(read)
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
@@ -457,14 +465,13 @@ impl Read for BTreeMap<String, String> {
         let Value::Object(members) = input.value else {
             return input.expected("an object of strings");
         };
-        let read: Vec<Option<(String, String)>> = members
-            .iter()
-            .map(|(name, value)| {
-                let value = String::read(&input.child(Step::Member(name), value))?;
-                Some((name.clone(), value))
-            })
-            .collect();
-        read.into_iter().collect()
+        let mut read = Self::new();
+        for (name, value) in members {
+            if let Some(value) = String::read(&input.child(Step::Member(name), value)) {
+                read.insert(name.clone(), value);
+            }
+        }
+        (read.len() == members.len()).then_some(read)
     }
 
     fn schema(_: &mut Schemas) -> Value {

@@ -22,6 +22,7 @@ use crate::outcome::{Change, Changes, Note, Outcome, Property, Reason, Refusal};
 use crate::policy::Policy;
 use crate::reply::reply;
 use crate::request::Request;
+use crate::sorted;
 
 /// How soon a fetch is sent for which a request waits.
 const FETCH_SOON: Duration = Duration::from_millis(1);
@@ -229,7 +230,7 @@ impl Worker {
         self.tick_is_near.set(false);
         let mut ids = self.awaited();
         ids.extend(self.keys.borrow().due(now));
-        ids.sort_unstable();
+        sorted::by(&mut ids, Ord::cmp);
         ids.dedup();
         ids
     }
