@@ -12,6 +12,7 @@ mod import;
 mod keys;
 mod manual;
 mod mint;
+mod reference;
 mod request;
 mod source;
 mod test;

@@ -40,48 +40,53 @@ record! {
     /// The plugin configuration.
     pub(crate) struct Config {
         /// Istio resources verbatim: `RequestAuthentication`, `AuthorizationPolicy` and
-        /// `PeerAuthentication` of `security.istio.io/v1` or `v1beta1`, `Policy` and `MeshPolicy` of
-        /// `authentication.istio.io/v1alpha1`. Those for another workload have no effect.
+        /// `PeerAuthentication` of `security.istio.io/v1` or `v1beta1`, `Policy` and `MeshPolicy`
+        /// of `authentication.istio.io/v1alpha1`. Those for another workload have no effect.
+        /// Inside, camelCase and snake_case are both taken, as in Istio. Of `metadata` count
+        /// `name`, `namespace`, `creationTimestamp` and the annotation `istio.io/dry-run`; what
+        /// else stands there, and `status`, is ignored; `spec` is strict.
         resources: Option<Vec<Resource>>,
         /// Short form: one `RequestAuthentication` that applies here.
         jwt_rules: Option<Vec<JwtRule>>,
         /// Short form: `AuthorizationPolicy` resources that apply here.
         authorization_policies: Option<Vec<NamedPolicy>>,
-        /// The services that policies with the action CUSTOM name, as in Istio's mesh configuration.
+        /// Services that are asked about requests, for policies with the action CUSTOM, as in
+        /// Istio's mesh configuration.
         extension_providers: Vec<ExtensionProvider>,
-        /// Which of the tokens that a request presents must verify: `any` (default, as in Istio:
-        /// those of one rule) or `all`.
+        /// Which of the tokens that a request presents must verify: `any`, those of one rule, or
+        /// `all`, each one. Default: `any`, as in Istio.
         tokens: Option<Tokens>,
-        /// How paths are normalised before anything looks at them, by Istio's names: `NONE`, `BASE`
-        /// (default), `MERGE_SLASHES`, `DECODE_AND_MERGE_SLASHES`.
+        /// How paths are normalised before anything looks at them, by Istio's names. Default:
+        /// `BASE`, as in Istio.
         path_normalization: Option<Normalization>,
-        /// What becomes of a path that others may read in another way: `allow` (default) or
-        /// `reject`, with 400.
+        /// What becomes of a path that others may read in another way: `allow`, or `reject`, with
+        /// 400. Default: `allow`.
         ambiguous_paths: Option<Ambiguous>,
-        /// Whether policies look at CORS preflights, which carry no token: `authorize` (default), as in
-        /// Istio, or `allow`: they pass.
+        /// Whether policies look at CORS preflights, which carry no token: `authorize`, or `allow`:
+        /// no policy does, whatever its action, and they pass. Default: `authorize`, as in Istio.
         cors_preflights: Option<Preflights>,
-        /// Who we are, for selectors; what is missing is read from Envoy's node metadata.
+        /// Who we are, for selectors. Default: what Envoy's node metadata tell.
         workload: Option<Workload>,
         /// How key sets are fetched.
         jwks: Option<Jwks>,
         /// What Istio's rules can't say, for all of them.
         defaults: Option<Defaults>,
-        /// Who verifies signatures: `auto` (default), the host for algorithms of which it proves at
-        /// load that it can; `host`, which refuses to load with a host that can't; `wasm`, this module.
+        /// Who verifies RS256, RS384, RS512, ES256, ES384 and ES512 signatures: `auto`, the host
+        /// for those of which it proves at load that it can (Envoy's `verify_signature`), and the
+        /// plugin else; `host`, the same, and a host that can't is a mistake; `wasm`, the plugin.
+        /// It verifies the other algorithms always. Default: `auto`.
         verification: Option<Verification>,
         /// How many verified tokens each worker remembers.
         token_cache: Option<TokenCache>,
         /// Claims for the filters and routes behind us.
         dynamic_metadata: Option<DynamicMetadata>,
-        /// What is written to filter state: `decision`, `reason`, `policy`, `principal`, `dryRun`.
-        /// Each costs a host call.
+        /// What is written to filter state. Each costs a host call.
         filter_state: Vec<Entry>,
         /// How refusals look.
         errors: Option<Errors>,
     }
     unread {
-        /// Whether policies compare hosts without their ports. Default: with them, as in Istio.
+        /// Whether policies compare hosts without their ports. Default: `false`, as in Istio.
         ignore_host_port: bool,
     }
     check check_config;
@@ -165,11 +170,11 @@ record! {
     pub(crate) struct NamedPolicy {
         /// What the policy is called in logs and refusals. Default: its place in the list.
         name: Option<String>,
-        /// `ALLOW` (default), `DENY`, `AUDIT` or `CUSTOM`.
+        /// What a matching policy does. Default: `ALLOW`.
         action: Option<authorization::Action>,
         /// Who is asked, where the action is `CUSTOM`.
         provider: Option<Provider>,
-        /// Whether the policy only tells what it would do.
+        /// Whether the policy only tells what it would do. Default: `false`.
         dry_run: bool,
         /// A request matches the policy if it matches one of the rules.
         rules: Vec<AuthorizationRules>,
@@ -188,30 +193,33 @@ fn check_policy(policy: &NamedPolicy, input: &Input<'_>) {
 record! {
     /// Who we are.
     pub(crate) struct Workload {
-        /// The name of the workload.
+        /// The name of the workload, for the log.
         name: Option<Text>,
-        /// The namespace we run in.
+        /// The namespace that we run in; also that of resources without one. Default: node metadata
+        /// (`NAMESPACE`).
         namespace: Option<Text>,
-        /// Our labels.
+        /// Our labels, for selectors. Default: node metadata (`LABELS`).
         labels: Option<BTreeMap<String, String>>,
-        /// The name of the Gateway that we serve. Default: the label
+        /// The name of the Gateway that we serve, for `targetRefs`. Default: the label
         /// `gateway.networking.k8s.io/gateway-name`.
         gateway: Option<Text>,
-        /// The class of that Gateway. Default: the label
-        /// `gateway.networking.k8s.io/gateway-class-name`, and `istio-waypoint` for a waypoint.
+        /// The class of that Gateway, for `targetRefs`. Default: the label
+        /// `gateway.networking.k8s.io/gateway-class-name`; `istio-waypoint` for a waypoint.
         gateway_class: Option<Text>,
-        /// The name of our Service, for `targets`; of the Service or ServiceEntry that stands behind us,
-        /// if we are a waypoint.
+        /// The name of our Service, for `targets` of older policies; for a waypoint, of the Service
+        /// or ServiceEntry, in our namespace, that stands behind us.
         service_name: Option<Text>,
         /// The ports of that Service, for `targets` with ports.
         ports: Vec<ServicePort>,
-        /// Whether we are a waypoint, which takes only resources with `targetRefs`.
+        /// Whether we are a waypoint, which takes only resources with `targetRefs`. Default:
+        /// `false`.
         waypoint: bool,
         /// The namespace whose resources apply everywhere. Default: `istio-system`.
         root_namespace: Option<Text>,
-        /// The trust domain of the mesh. Default: `cluster.local`.
+        /// The trust domain of our mesh; `cluster.local` in a policy means it, too. Default: node
+        /// metadata (`TRUST_DOMAIN`), then `cluster.local`.
         trust_domain: Option<Text>,
-        /// Other trust domains whose identities are the mesh's own.
+        /// Other names of it: `principals` of one name are those of each.
         trust_domain_aliases: Vec<Text>,
     }
 }
@@ -232,26 +240,30 @@ record! {
 record! {
     /// How key sets are fetched.
     pub(crate) struct Jwks {
-        /// The Envoy cluster that carries key-set requests to hosts without an entry in
-        /// `clusters`. Default: `outbound|PORT||HOST`, the name that Istio gives it.
+        /// The Envoy cluster for every host that `clusters` doesn't name. Default:
+        /// `outbound|PORT||HOST`, the name that Istio gives it.
         cluster: Option<Text>,
         /// Which cluster leads to which host.
         clusters: Vec<HostCluster>,
-        /// How old keys may become before they are fetched again. A shorter `max-age` of the answer's
-        /// `cache-control` is respected. Default: `5m`, at least `1s`.
+        /// How old keys may become before they are fetched again; at least `1s`. A shorter
+        /// `max-age` of the answer's `cache-control` is respected. Default: `5m`.
         cache_duration: Option<Duration>,
-        /// How old keys become at least, whatever `cache-control` says. Default: `30s`, or
-        /// `cacheDuration` if that is less; at least `1s`.
+        /// How old keys become at least, whatever `cache-control` says; at least `1s`. Default:
+        /// `30s`, or `cacheDuration` where that is less.
         min_cache_duration: Option<Duration>,
-        /// How long keys serve beyond `cacheDuration` while fresh ones can't be had. Default: `24h`.
+        /// How long keys serve beyond `cacheDuration` while fresh ones can't be had; `0s`: not at
+        /// all. Default: `24h`.
         stale_if_error: Option<Duration>,
-        /// How long after an early fetch a token whose key isn't in the set may cause the next one,
-        /// for which it waits. Default: `30s`, at least `1s`.
+        /// A token whose key isn't in the set causes an early fetch, for which it waits; this is
+        /// how long after such a fetch the next one may start; at least `1s`. Default: `30s`.
         refetch_interval: Option<Duration>,
-        /// Whether key sets may be at link-local addresses and cloud metadata services.
+        /// Whether key sets may be at link-local addresses and cloud metadata services
+        /// (`169.254.0.0/16`, `fe80::/10`, `metadata.google.internal` and the like). Default:
+        /// `false`.
         allow_link_local: bool,
-        /// Whether workers share what is fetched, through Envoy's shared data. Default: where the
-        /// plugin's `vm_id` is set. Where it is empty, every module without one can write there.
+        /// Whether workers share what is fetched, through Envoy's shared data; where the plugin's
+        /// `vm_id` is empty, every module without one can write there. Default: where `vm_id` is
+        /// set.
         shared: Option<bool>,
     }
     check jwks_durations;
@@ -317,13 +329,16 @@ record! {
 record! {
     /// What Istio's rules can't say.
     pub(crate) struct Defaults {
-        /// How far the clocks of issuer and proxy may be apart. Default: `60s`, as in Envoy.
+        /// How far the clocks of issuer and proxy may be apart; `0s` takes a token at its word.
+        /// Default: `60s`, as in Envoy; `0s` where an older policy decides.
         clock_skew: Option<Duration>,
-        /// Whether a token without `exp` is refused. Default: it never ends, as in Envoy.
+        /// Whether a token without `exp` is refused. Default: `false`, as in Envoy.
         require_expiration: Option<bool>,
-        /// How long a token may still be good for when it is presented.
+        /// How long a token may still be good for when it is presented; it must have an `exp`,
+        /// then. Default: any.
         max_token_lifetime: Option<Duration>,
-        /// What the header `typ` of a token must say, such as `at+jwt` (RFC 9068).
+        /// What a token's `typ` must say, such as `at+jwt` (RFC 9068), so that no other kind of
+        /// token passes; case and `application/` don't count. Default: any.
         required_type: Option<Text>,
     }
 }
@@ -332,7 +347,8 @@ record! {
     /// Claims for the filters and routes behind us.
     pub(crate) struct DynamicMetadata {
         /// The header that gets the claims of the verified token: a serialised
-        /// `google.protobuf.Value` in base64, for Envoy's `header_to_metadata`.
+        /// `google.protobuf.Value` in base64, for Envoy's `header_to_metadata`. The client's own
+        /// copy never passes; no rule may write the same header.
         header: OutputHeader,
     }
 }

@@ -233,7 +233,7 @@ record! {
         jwt_rules: Vec<JwtRule>,
     }
     unread {
-        /// Which workloads of the namespace. Default: all.
+        /// Which workloads of the namespace; in the root namespace, of the mesh. Default: all.
         selector: Option<attachment::Selector>,
         /// To what the resource is attached, in place of a selector.
         target_ref: Option<attachment::TargetRef>,
@@ -245,7 +245,7 @@ record! {
 record! {
     /// What an AuthorizationPolicy says.
     pub(crate) struct AuthorizationPolicy {
-        /// `ALLOW` (default), `DENY`, `AUDIT` or `CUSTOM`.
+        /// What a matching policy does. Default: `ALLOW`.
         action: Option<Action>,
         /// Who is asked, where the action is `CUSTOM`.
         provider: Option<Provider>,
@@ -253,7 +253,7 @@ record! {
         rules: Vec<AuthorizationRules>,
     }
     unread {
-        /// Which workloads of the namespace. Default: all.
+        /// Which workloads of the namespace; in the root namespace, of the mesh. Default: all.
         selector: Option<attachment::Selector>,
         /// To what the resource is attached, in place of a selector.
         target_ref: Option<attachment::TargetRef>,

@@ -3,10 +3,10 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-use clap::{Args, Command};
+use clap::{Args, Command, ValueEnum};
 use clap_complete::Shell;
 
-use super::{Failure, Status};
+use super::{Failure, Status, reference};
 
 /// Print completions for a shell.
 ///
@@ -28,13 +28,33 @@ impl Completions {
     }
 }
 
-/// Print the JSON Schema of the plugin configuration, for editors and validators.
+/// Print what may stand in the plugin configuration.
 #[derive(Args, Debug)]
-pub(super) struct Schema {}
+pub(super) struct Schema {
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// The form of what is printed.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Format {
+    /// JSON Schema, for editors and validators.
+    #[default]
+    Json,
+    /// Tables of all fields, for readers.
+    Markdown,
+}
 
 impl Schema {
     pub(super) fn run(&self) -> Result<Status, Failure> {
-        writeln!(io::stdout(), "{:#}", crate::schema())
+        let schema = crate::schema();
+        let text = match self.format {
+            Format::Json => format!("{schema:#}\n"),
+            Format::Markdown => reference::markdown(&schema),
+        };
+        io::stdout()
+            .write_all(text.as_bytes())
             .map_err(Failure::of("the schema can't be written"))?;
         Ok(Status::Right)
     }

@@ -111,11 +111,11 @@ pub(crate) struct AuthorizationRules(pub(crate) Rule<PeerPattern>);
 record! {
     /// Istio's `Rule`.
     pub(crate) struct RuleFields {
-        /// Who: one of these must match.
+        /// Who: one of these must match. Default: anybody.
         from: Option<Vec<From>>,
-        /// What: one of these must match.
+        /// What: one of these must match. Default: anything.
         to: Option<Vec<To>>,
-        /// All of these must match.
+        /// All of these must match. Those on claims and scopes are for the short form only.
         when: Vec<When>,
     }
 }
@@ -170,15 +170,17 @@ pub(crate) struct Operation(Vec<Condition<PeerPattern>>);
 record! {
     /// Istio's `Source`.
     pub(crate) struct SourceFields {
-        /// Addresses of TCP peers, single ones or blocks.
+        /// Addresses of TCP peers: `10.1.2.3`, `10.0.0.0/8`, `fd00::/8`. Behind a proxy they need a
+        /// filter ahead.
         ip_blocks: Vec<IpNet>,
         /// Addresses that don't match.
         not_ip_blocks: Vec<IpNet>,
-        /// Namespaces of peers, by their certificates.
+        /// Namespaces of peers, by their certificates; a `*` anywhere is any text.
         namespaces: Vec<Text>,
         /// Namespaces that don't match.
         not_namespaces: Vec<Text>,
-        /// Identities of peers, by their certificates: `trust-domain/ns/namespace/sa/account`.
+        /// Identities of peers by their certificates, without `spiffe://`:
+        /// `cluster.local/ns/foo/sa/web`. A trust domain of ours means ours under all of its names.
         principals: Vec<Text>,
         /// Identities that don't match.
         not_principals: Vec<Text>,
@@ -190,11 +192,12 @@ record! {
         request_principals: Vec<PrincipalMatch>,
         /// Identities of tokens that don't match.
         not_request_principals: Vec<PrincipalMatch>,
-        /// Service accounts of peers: `namespace/name`, or a name in the namespace of the policy.
+        /// Service accounts of peers: `namespace/name`, or a name in the namespace of the policy;
+        /// at most 16, without `*`, and not beside `principals` or `namespaces`.
         service_accounts: Vec<ServiceAccount>,
         /// Service accounts that don't match.
         not_service_accounts: Vec<ServiceAccount>,
-        /// Trust domains of peers.
+        /// Trust domains of peers, with at most one `*`, at an end.
         trust_domains: Vec<TrustDomain>,
         /// Trust domains that don't match.
         not_trust_domains: Vec<TrustDomain>,
@@ -265,19 +268,21 @@ impl Read for Source {
 record! {
     /// Istio's `Operation`.
     pub(crate) struct OperationFields {
-        /// Hosts, compared without case, with the port where the request has one.
+        /// Hosts, whole, with the port where the request has one; case doesn't count.
         hosts: Vec<HostMatch>,
         /// Hosts that don't match.
         not_hosts: Vec<HostMatch>,
-        /// Methods.
+        /// Methods, such as `GET`.
         methods: Vec<Text>,
         /// Methods that don't match.
         not_methods: Vec<Text>,
-        /// Paths, compared without the query. A segment `{*}` is any one segment, `{**}` any path.
+        /// Paths, without the query. In a template the segment `{*}` is one segment, which isn't
+        /// empty, and `{**}` anything, also nothing; `{**}` is the last of them:
+        /// `/foo/{*}/bar/{**}`.
         paths: Vec<PathMatch>,
         /// Paths that don't match.
         not_paths: Vec<PathMatch>,
-        /// Ports on which requests arrive, as strings.
+        /// Our own ports, in quotes.
         ports: Vec<Port>,
         /// Ports that don't match.
         not_ports: Vec<Port>,

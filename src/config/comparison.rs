@@ -31,12 +31,12 @@ record! {
         /// The claim: `a.b` is the member `b` of the claim `a`; names with dots go in brackets,
         /// `[a.b][c]`.
         claim: ClaimPath,
-        /// Whether the claim is there. This can always be told; no other comparison can of a claim
-        /// that isn't.
+        /// `true`: the claim is there, and not null; `false`: it isn't. This can always be told; no
+        /// other comparison can of a claim that isn't there.
         present: Option<bool>,
-        /// The one value of the claim: a boolean, a number, a string, or a part of the request.
+        /// The claim is this boolean, this number, this very string, or this part of the request.
         equals: Option<One>,
-        /// What the value must not be.
+        /// It is another one, of the same type.
         not_equals: Option<One>,
         /// The claim is a number, and this or more.
         at_least: Option<Number>,
@@ -245,11 +245,12 @@ impl Read for Number {
 record! {
     /// A part of the request: one of these.
     pub(crate) struct ReferenceFields {
-        /// The value of this header; if it has several lines, they must have the same.
+        /// The value of this header. Where it has several lines, they must be the same.
         header: Option<ReferredHeader>,
-        /// What the star of this pattern is in the host: with `*.example.com`, its first label.
+        /// What the star is in the host, without the port and in lower case: with `*.example.com`,
+        /// `acme` of `Acme.example.com:443`. `*` is the whole host.
         host: Option<HostPart>,
-        /// This segment of the path, counted from 1, percent-decoded.
+        /// The segment of this number, from 1, of the path as it is normalised, percent-decoded.
         path_segment: Option<SegmentNumber>,
     }
     check check_reference;

@@ -15,22 +15,26 @@ record! {
     /// How refusals look.
     #[derive(Default)]
     pub(crate) struct Errors {
-        /// Whose answers they are: those of Istio's proxies, `istio` (default), or those of RFC 6750,
-        /// `rfc6750`.
+        /// Whose answers: those of Istio's proxies, `istio`, or those that OAuth's clients expect
+        /// (RFC 6750), `rfc6750`. Default: `istio`.
         profile: Option<Profile>,
-        /// What their body is: `text` (default), or `json`, the problem details of RFC 9457.
+        /// The body: `text`, or `json`, the problem details of RFC 9457. Default: `text`.
         format: Option<Format>,
-        /// The realm of the challenge. Default: the address of the request without its query.
+        /// The realm of the challenge in `www-authenticate`. Default: the address of the request
+        /// without its query.
         realm: Option<HeaderValue>,
-        /// Where clients find out how to get a token (RFC 9728), as the challenge tells them.
+        /// The address of the protected resource's metadata (RFC 9728), which every challenge then
+        /// tells: `resource_metadata`.
         resource_metadata: Option<WebAddress>,
-        /// Where browsers go whose user has no token, or one that has expired: the address of a login
-        /// page, in which `{url}` becomes the address that they asked for.
+        /// The address of a login page, to which browsers are sent whose user has no token, or one
+        /// that has expired. `{url}`, in its query or fragment, becomes the address that they asked
+        /// for, percent-encoded and without tokens.
         redirect: Option<LoginPage>,
-        /// Other answers for some reasons. The first that names the reason counts.
+        /// Other answers for some reasons; the first entry that names the reason counts, and what
+        /// it doesn't say stays.
         overrides: Vec<Override>,
-        /// A header that refusals get, with their reason and policy, for staging: it tells clients about
-        /// your policies.
+        /// A header of refusals that says why, with reason and policy, such as
+        /// `x-portcullis-reason`: for staging, since it tells clients about your policies.
         reason_header: Option<OutputHeader>,
     }
     check check_errors;
@@ -106,13 +110,15 @@ impl Read for Format {
 record! {
     /// Another answer.
     pub(crate) struct Override {
-        /// For which reasons: codes such as `jwt_expired`, or patterns such as `jwt_*`.
+        /// For which reasons: codes such as `jwt_expired`, or patterns such as `jwt_*`, with a `*`
+        /// at one end. At least one.
         reasons: Vec<Reasons>,
-        /// The status, from 400 to 599.
+        /// The status.
         status: Option<ErrorStatus>,
-        /// Headers, in place of those that the answer has by these names.
+        /// Headers, in the place of those of the same name.
         headers: AnswerHeaders,
-        /// The body, whatever the format. Its `content-type` is `text/plain`, if `headers` has none.
+        /// The body, whatever the format, as it is; as `text/plain` if `headers` has no
+        /// `content-type`.
         body: Option<String>,
     }
     check check_override;

@@ -13,44 +13,48 @@ use crate::jwt::ClaimPath;
 record! {
     /// Istio's `JWTRule` (security/v1beta1/request_authentication.proto).
     pub(crate) struct JwtRule {
-        /// The `iss` that a token must have. Without it any issuer is taken, and `jwksUri` is
-        /// needed.
+        /// The `iss` that a token must have, byte for byte. Without it `jwksUri` is needed.
+        /// Default: any, also none.
         issuer: Option<String>,
-        /// A token must be for one of these. Without any it may be for anybody.
+        /// One of these must be in `aud`; `http://`, `https://` and one trailing `/` don't count,
+        /// as in Envoy. Default: any.
         audiences: Vec<Text>,
-        /// Where the issuer's key set is fetched. Default, where `jwks` isn't written either: what the
-        /// issuer's OpenID metadata say, or the provider of an issuer that is an email address.
+        /// Where the key set is fetched, `http` or `https`; not together with `jwks`. Default:
+        /// found by the issuer's name, where `jwks` isn't written either.
         jwks_uri: Option<KeySetUri>,
-        /// The issuer's key set itself, as a string: a JWK set, PEM blocks, or PEM blocks by key ID;
-        /// in the short form also as an object.
+        /// The key set itself, a string: a JWK set, PEM blocks, or PEM blocks by key ID; in the
+        /// short form also an object.
         jwks: Option<InlineKeySet>,
-        /// Headers in which a token may stand. Where none of `fromHeaders`, `fromParams` and
-        /// `fromCookies` is written, tokens are read from `Authorization: Bearer` and from the
-        /// query parameter `access_token`.
+        /// Headers with a token, behind exactly the prefix; a plain name is one without prefix.
+        /// Default: `Authorization: Bearer` and the query parameter `access_token`, where neither
+        /// `fromParams` nor `fromCookies` is written.
         from_headers: Vec<HeaderLocation>,
-        /// Query parameters in which a token may stand.
+        /// Query parameters with a token. Default: as `fromHeaders`.
         from_params: Vec<Text>,
-        /// Cookies in which a token may stand.
+        /// Cookies with a token. Default: as `fromHeaders`.
         from_cookies: Vec<Text>,
-        /// The header that gets the payload of the verified token, in base64url.
+        /// The header that gets the payload of the verified token, in unpadded base64url. The
+        /// client's own copy never passes.
         output_payload_to_header: Option<OutputHeader>,
-        /// Whether the upstream gets the token as well. Default: it is taken out of the request.
+        /// Whether the upstream gets the token, too. Default: `false`.
         forward_original_token: bool,
         /// Headers that get claims of the verified token.
         output_claim_to_headers: Vec<ClaimToHeader>,
-        /// How long to wait for the key set. Default: `5s`.
+        /// How long to wait for an answer of the key set's server, from `1ms` to `1h`. Default:
+        /// `5s`.
         timeout: Option<Duration>,
-        /// Claims that are read as lists separated by spaces, besides `scope` and `permission`.
+        /// Claims that policies read as lists separated by spaces, besides `scope` and
+        /// `permission`.
         space_delimited_claims: Vec<Text>,
     }
     beyond {
-        /// As `defaults.clockSkew`, for this rule.
+        /// For this rule. Default: `defaults.clockSkew`.
         clock_skew: Option<Duration>,
-        /// As `defaults.requireExpiration`, for this rule.
+        /// For this rule. Default: `defaults.requireExpiration`.
         require_expiration: Option<bool>,
-        /// As `defaults.maxTokenLifetime`, for this rule.
+        /// For this rule. Default: `defaults.maxTokenLifetime`.
         max_token_lifetime: Option<Duration>,
-        /// As `defaults.requiredType`, for this rule.
+        /// For this rule. Default: `defaults.requiredType`.
         required_type: Option<Text>,
     }
     check check_rule;
@@ -165,7 +169,7 @@ record! {
     pub(crate) struct JwtHeader {
         /// The header.
         name: HeaderName,
-        /// What stands before the token.
+        /// What stands before the token, byte for byte.
         prefix: Option<String>,
     }
 }

@@ -16,18 +16,20 @@ use super::schema::{Schemas, a, any_of, one_of};
 record! {
     /// What a Policy or MeshPolicy says.
     pub(crate) struct LegacyPolicy {
-        /// Services, and ports of theirs, to which the policy applies. Default: all of the namespace.
+        /// Services of the namespace, and ports of theirs, to which the policy applies; one without
+        /// targets is named `default`. Default: all of the namespace.
         targets: Vec<Target>,
-        /// Ways for the peer to tell who it is: the first that succeeds counts. Default: it needn't.
+        /// Ways for the peer to tell who it is: the first that succeeds counts. `mtls:` with
+        /// nothing is `STRICT`. Default: it needn't.
         peers: Vec<PeerMethod>,
-        /// Whether a request passes when all of `peers` fail.
+        /// Whether a request passes when all of `peers` fail. Default: `false`.
         peer_is_optional: bool,
-        /// Ways for a request to tell whose it is: the first that succeeds counts. Default: it needn't.
+        /// Tokens of which one must be there and verify: the first that does counts. Default: none.
         origins: Vec<OriginMethod>,
-        /// Whether a request passes when all of `origins` fail.
+        /// Whether a request passes when none does. Default: `false`.
         origin_is_optional: bool,
-        /// Whether the request's principal is that of `peers` (`USE_PEER`, default) or of `origins`
-        /// (`USE_ORIGIN`).
+        /// Whose identity `requestPrincipals` means: that of `origins` (`USE_ORIGIN`) or of `peers`
+        /// (`USE_PEER`). Default: `USE_PEER`.
         principal_binding: Option<Binding>,
     }
     check check_issuers;
@@ -54,9 +56,10 @@ fn check_issuers(policy: &LegacyPolicy, input: &Input<'_>) {
 record! {
     /// A service.
     pub(crate) struct Target {
-        /// Its short name, in the namespace of the policy.
+        /// Its short name (`workload.serviceName`).
         name: Label,
-        /// Ports of the service. Default: all.
+        /// Ports of the service, by number or by name (`workload.ports`). A port of ours that isn't
+        /// there is a mistake. Default: all.
         ports: Vec<PortSelector>,
     }
 }
@@ -210,9 +213,9 @@ impl Read for PeerMethod {
 record! {
     /// Istio's `MutualTls`.
     pub(crate) struct MutualTls {
-        /// `STRICT` (default) or `PERMISSIVE`.
+        /// Whether a certificate must be there. Default: `STRICT`.
         mode: Option<MutualTlsMode>,
-        /// The older way to write `PERMISSIVE`.
+        /// The older way to write `PERMISSIVE`. Default: `false`.
         allow_tls: bool,
     }
 }

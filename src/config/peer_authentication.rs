@@ -43,11 +43,13 @@ record! {
     pub(crate) struct PeerAuthentication {
         /// Whether connections have to be mutual TLS. Default: as in the wider scope.
         mtls: Option<MutualTls>,
-        /// The same by port of the workload. Needs a selector.
+        /// The same by port of the workload: `{8080: {mode: DISABLE}}`; needs a `selector` with
+        /// labels.
         port_level_mtls: Option<PortModes>,
     }
     unread {
-        /// Which workloads of the namespace. Default: all.
+        /// Which workloads of the namespace, by labels. Default: all of the namespace; in the root
+        /// namespace, all of the mesh.
         selector: Option<Selector>,
     }
     check check_ports;
@@ -56,7 +58,8 @@ record! {
 record! {
     /// Istio's `PeerAuthentication.MutualTLS`.
     pub(crate) struct MutualTls {
-        /// `STRICT`, `PERMISSIVE`, `DISABLE` or `UNSET` (default).
+        /// `STRICT`: required; `PERMISSIVE`, `DISABLE`: not; `UNSET`: as in the wider scope.
+        /// Default: `UNSET`.
         mode: Option<Mode>,
     }
 }

@@ -23,38 +23,42 @@ record! {
 record! {
     /// Istio's `EnvoyExternalAuthorizationHttpProvider`.
     pub(crate) struct ExtAuthzHttp {
-        /// Its host, with or without the namespace: `auth.foo.svc.cluster.local`, `foo/auth.example.com`.
+        /// Where it is: `host` or `namespace/host`.
         service: Host,
         /// Its port.
         port: PortNumber,
-        /// How long to wait for an answer. Default: `5s`.
+        /// How long to wait for an answer, from `1ms` to `1h`. Default: `5s` (Istio: `600s`).
         timeout: Option<Duration>,
         /// What stands before the path of the request when it is asked.
         path_prefix: Option<PathPrefix>,
-        /// Whether requests pass while it doesn't answer, or with a status from 500 on.
+        /// Whether requests pass when it doesn't answer, or with a status from 500 on. Default:
+        /// `false`.
         fail_open: bool,
-        /// The status, as a string, of requests that are refused then. Default: `"403"`.
+        /// The status, a string, of requests that are refused then. Default: `"403"`.
         status_on_error: Option<Status>,
-        /// The deprecated name of `includeRequestHeadersInCheck`, which counts where that is empty.
+        /// The deprecated name of `includeRequestHeadersInCheck`; it counts where that is empty.
         include_headers_in_check: Vec<HeaderPattern>,
-        /// Which headers of the request it is shown besides `authorization`.
+        /// Headers of the request that it is shown, besides `authorization`.
         include_request_headers_in_check: Vec<HeaderPattern>,
-        /// Headers that it gets with every request, instead of the client's.
+        /// Headers and values that it gets with every request, instead of the client's. Envoy's
+        /// formats (`%REQ(...)%`) can't be filled in and are a mistake.
         include_additional_headers_in_check: Additional,
         /// Can't be written: there is no body yet when a request is decided upon.
         include_request_body_in_check: Option<Anything>,
-        /// Which headers of an answer with status 200 the upstream gets.
+        /// Headers of an answer with status 200 that the upstream gets; the client's own never do.
         headers_to_upstream_on_allow: Vec<HeaderPattern>,
-        /// Which headers of any other answer the client gets besides `location` and
+        /// Headers of any other answer that the client gets, besides `location` and
         /// `www-authenticate`. Default: all.
         headers_to_downstream_on_deny: Vec<HeaderPattern>,
-        /// Which headers of an answer with status 200 the client gets with the upstream's answer.
+        /// Headers of such an answer that the client gets, added to the upstream's answer.
         headers_to_downstream_on_allow: Vec<HeaderPattern>,
-        /// Whether headers for the upstream make Envoy choose the route again, which they do.
+        /// Headers for the upstream make Envoy choose the route again, always: `false` beside
+        /// `headersToUpstreamOnAllow` is a mistake.
         clear_route_cache: Option<bool>,
     }
     beyond {
-        /// The Envoy cluster that leads there. Default: `outbound|PORT||HOST`.
+        /// The Envoy cluster that leads there; ours, not Istio's. Default: `outbound|PORT||HOST`,
+        /// the name that Istio gives it.
         cluster: Option<Text>,
     }
     check check_provider;

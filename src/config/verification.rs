@@ -41,7 +41,8 @@ record! {
     pub(crate) struct TokenCache {
         /// At most this many; 0 remembers none. Default: 10000.
         max_entries: Option<Count>,
-        /// In at most this many bytes of memory. Default: 16777216, which is 16 MiB.
+        /// In at most this many bytes of memory; 0 remembers none. Default: 16777216, which is 16
+        /// MiB.
         max_bytes: Option<Count>,
     }
 }

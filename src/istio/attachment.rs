@@ -102,11 +102,13 @@ fn check_selector(selector: &Selector, input: &Input<'_>) {
 record! {
     /// Istio's `PolicyTargetReference`.
     pub(crate) struct TargetRef {
-        /// The API group.
+        /// The API group: `gateway.networking.k8s.io` of a Gateway and a GatewayClass, none or
+        /// `core` of a Service, `networking.istio.io` of a ServiceEntry.
         group: Option<String>,
-        /// The kind.
+        /// `Gateway`, `GatewayClass` (from the root namespace), or for a waypoint `Service` or
+        /// `ServiceEntry`.
         kind: String,
-        /// The name.
+        /// Its name.
         name: Text,
         /// Must not be set: only things of the same namespace can be meant.
         namespace: Option<String>,

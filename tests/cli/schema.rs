@@ -27,6 +27,48 @@ fn the_one_that_is_checked_in() {
     assert!(written.expect("a schema") == printed, "it is out of date");
 }
 
+/// `portcullis schema --format markdown > docs/reference.md` brings it up to date.
+#[test]
+fn the_reference_that_is_checked_in() {
+    let (printed, status) = run(&["schema", "--format", "markdown"]);
+    assert_eq!(status, 0);
+    let written = fs::read_to_string(project("docs/reference.md"));
+    assert!(written.expect("a page") == printed, "it is out of date");
+}
+
+/// Every field of every object, and each link leads to one heading.
+#[test]
+fn the_reference_is_whole() {
+    let page = fs::read_to_string(project("docs/reference.md")).expect("a page");
+    let headings: Vec<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .map(|heading| {
+            let kept = heading.chars().filter(|c| c.is_alphanumeric() || *c == ' ');
+            kept.collect::<String>().to_lowercase().replace(' ', "-")
+        })
+        .collect();
+    let links: Vec<&str> = page
+        .split("](#")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .collect();
+    assert!(links.len() > 50, "{} links", links.len());
+    for link in links {
+        let own = headings.iter().filter(|heading| *heading == link);
+        assert_eq!(own.count(), 1, "{link}");
+    }
+    let schema = portcullis::schema();
+    let definitions = schema["$defs"].as_object().expect("definitions");
+    let fields = definitions.values().flat_map(|definition| {
+        let fields = definition["properties"].as_object().expect("fields");
+        fields.keys().filter(|name| !name.contains('_'))
+    });
+    for name in fields {
+        assert!(page.contains(&format!("\n| `{name}` | ")), "{name}");
+    }
+}
+
 /// What the plugin takes, the schema takes.
 fn takes(validator: &Validator, tally: &mut Tally, id: &str, configuration: &Value) {
     let error = validator.iter_errors(configuration).next();

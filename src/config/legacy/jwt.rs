@@ -30,19 +30,20 @@ impl Jwt {
 record! {
     /// Istio's `Jwt` of v1alpha1.
     pub(crate) struct JwtFields {
-        /// The `iss` that a token must have.
+        /// The `iss` that a token must have; only once in a policy.
         issuer: Text,
-        /// A token must be for one of these. Without any it may be for anybody.
+        /// As in a JWT rule.
         audiences: Vec<Text>,
-        /// Where the issuer's key set is fetched. Default: as in a RequestAuthentication.
+        /// Where the key set is fetched. Default: as in a JWT rule.
         jwks_uri: Option<KeySetUri>,
-        /// The issuer's key set itself, as a string.
+        /// The key set itself, a string: as in a JWT rule.
         jwks: Option<InlineKeySet>,
-        /// Headers that hold a token, with nothing before it.
+        /// Headers that hold a token, with nothing before it. Default: as in a JWT rule.
         jwt_headers: Vec<HeaderName>,
-        /// Query parameters that hold a token.
+        /// Query parameters that hold a token. Default: as in a JWT rule.
         jwt_params: Vec<Text>,
-        /// When the token is asked for. Default: always.
+        /// The token is asked for if one of these says so: that the path is none of the excluded
+        /// and, where there are any, one of the included. Default: always.
         trigger_rules: Vec<Trigger>,
     }
     check check_headers;
@@ -139,7 +140,7 @@ record! {
         prefix: Option<String>,
         /// Its end.
         suffix: Option<String>,
-        /// A regular expression for the whole path.
+        /// A regular expression for the whole path, as the crate regex-lite reads it.
         regex: Option<String>,
     }
 }
