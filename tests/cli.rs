@@ -7,6 +7,8 @@ mod support;
 mod check;
 #[path = "cli/explain.rs"]
 mod explain;
+#[path = "cli/fetch.rs"]
+mod fetch;
 #[path = "cli/import.rs"]
 mod import;
 #[path = "cli/manual.rs"]
