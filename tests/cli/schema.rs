@@ -127,7 +127,7 @@ fn takes_what_is_right() {
 }
 
 /// The files of a folder with this extension.
-fn files(folder: &str, extension: &str) -> Vec<String> {
+pub fn files(folder: &str, extension: &str) -> Vec<String> {
     let entries = fs::read_dir(project(folder)).expect("a folder");
     let paths = entries.map(|entry| entry.expect("a file").path());
     let wanted = paths.filter(|path| path.extension().is_some_and(|own| own == extension));
@@ -137,7 +137,7 @@ fn files(folder: &str, extension: &str) -> Vec<String> {
 }
 
 /// The plugin configurations in a document: every `Struct`, and a WasmPlugin's.
-fn configurations(document: &Value) -> Vec<&Value> {
+pub fn configurations(document: &Value) -> Vec<&Value> {
     let plugin = &document["spec"]["pluginConfig"];
     if plugin.is_object() {
         return vec![plugin];

@@ -1,9 +1,14 @@
 //! `test`: the demo's story, and what isn't as expected.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::portcullis;
+use crate::schema::{configurations, files};
+use crate::support::case::text;
 use crate::support::project;
 
 /// The files of a test are in a folder of its own.
@@ -33,16 +38,49 @@ tokens:
 tests:
 "#;
 
+/// Every configuration of the demo has tests, which reach all of its rules.
 #[test]
 fn the_story_of_the_demo() {
-    let file = project("envoy/tests.yaml");
-    let (printed, status) = portcullis(&["test", file.to_str().expect("UTF-8")]);
-    assert_eq!(status, 0, "{printed}");
-    assert!(
-        printed.ends_with("18 tests, 0 not as expected\n"),
-        "{printed}"
-    );
-    assert!(!printed.contains("no test reaches"), "{printed}");
+    let mut suites = files("envoy/tests", "yaml");
+    suites.push(project("envoy/tests.yaml").display().to_string());
+    let mut tested = BTreeSet::new();
+    for file in &suites {
+        let (printed, status) = portcullis(&["test", file]);
+        assert_eq!(status, 0, "{printed}");
+        assert!(
+            printed.ends_with(" tests, 0 not as expected\n"),
+            "{printed}"
+        );
+        assert!(!printed.contains("no test reaches"), "{printed}");
+        let suite = document(file);
+        let configuration = Path::new(text(&suite["configuration"])).file_name();
+        let plugin = suite["plugin"].as_u64().unwrap_or(1);
+        tested.insert((configuration.expect("a file").to_owned(), plugin));
+    }
+    assert_eq!(tested.len(), suites.len(), "two suites for the same");
+    for file in files("envoy", "yaml") {
+        let document = document(&file);
+        if document["static_resources"].is_null() {
+            continue;
+        }
+        // A listener for TLS and plain text has the same one twice.
+        let mut there: Vec<&Value> = Vec::new();
+        for configuration in configurations(&document) {
+            if !there.contains(&configuration) {
+                there.push(configuration);
+            }
+        }
+        let name = Path::new(&file).file_name().expect("a file");
+        let tested = tested.iter().filter(|(own, _)| own == name);
+        assert_eq!(tested.count(), there.len(), "{file}");
+    }
+}
+
+/// The first one of a file.
+fn document(file: &str) -> Value {
+    let text = fs::read_to_string(file).expect("a file");
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");
+    documents.into_iter().next().expect("a document")
 }
 
 #[test]
