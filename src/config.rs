@@ -82,7 +82,7 @@ record! {
         dynamic_metadata: Option<DynamicMetadata>,
         /// What is written to filter state. Each costs a host call.
         filter_state: Vec<Entry>,
-        /// How refusals look.
+        /// How refusals look. Default: as in Istio.
         errors: Option<Errors>,
     }
     unread {

@@ -1,4 +1,5 @@
-//! Keys that are made for one test and forgotten, and their tokens, whose header may say anything; `mint.rs` has keys to keep.
+//! Keys that are made for one test and forgotten, and their tokens. The header of these may say anything, and that of those which
+//! jwt-simple signs may not: so keys to keep, and their tokens, are in `mint.rs`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
