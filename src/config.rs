@@ -209,7 +209,7 @@ record! {
         /// The name of our Service, for `targets` of older policies; for a waypoint, of the Service
         /// or ServiceEntry, in our namespace, that stands behind us.
         service_name: Option<Text>,
-        /// The ports of that Service, for `targets` with ports.
+        /// The ports of our Service, for `targets` with ports.
         ports: Vec<ServicePort>,
         /// Whether we are a waypoint, which takes only resources with `targetRefs`. Default:
         /// `false`.
@@ -219,7 +219,7 @@ record! {
         /// The trust domain of our mesh; `cluster.local` in a policy means it, too. Default: node
         /// metadata (`TRUST_DOMAIN`), then `cluster.local`.
         trust_domain: Option<Text>,
-        /// Other names of it: `principals` of one name are those of each.
+        /// Other names of our trust domain: `principals` of one name are those of each.
         trust_domain_aliases: Vec<Text>,
     }
 }
@@ -228,7 +228,7 @@ record! {
     /// A port of our Service, as Kubernetes writes it.
     #[derive(Clone)]
     pub(crate) struct ServicePort {
-        /// Its name.
+        /// The port's name.
         name: Option<Text>,
         /// The port of the Service.
         number: PortNumber,

@@ -237,7 +237,7 @@ record! {
         selector: Option<attachment::Selector>,
         /// To what the resource is attached, in place of a selector.
         target_ref: Option<attachment::TargetRef>,
-        /// The same for several.
+        /// To what the resource is attached, where that is several.
         target_refs: Vec<attachment::TargetRef>,
     }
 }
@@ -257,7 +257,7 @@ record! {
         selector: Option<attachment::Selector>,
         /// To what the resource is attached, in place of a selector.
         target_ref: Option<attachment::TargetRef>,
-        /// The same for several.
+        /// To what the resource is attached, where that is several.
         target_refs: Vec<attachment::TargetRef>,
     }
     check check_policy;

@@ -36,7 +36,7 @@ record! {
         present: Option<bool>,
         /// The claim is this boolean, this number, this very string, or this part of the request.
         equals: Option<One>,
-        /// It is another one, of the same type.
+        /// The claim is another value, of the same type.
         not_equals: Option<One>,
         /// The claim is a number, and this or more.
         at_least: Option<Number>,

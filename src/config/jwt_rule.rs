@@ -48,13 +48,13 @@ record! {
         space_delimited_claims: Vec<Text>,
     }
     beyond {
-        /// For this rule. Default: `defaults.clockSkew`.
+        /// As in `defaults`, for this rule. Default: `defaults.clockSkew`.
         clock_skew: Option<Duration>,
-        /// For this rule. Default: `defaults.requireExpiration`.
+        /// As in `defaults`, for this rule. Default: `defaults.requireExpiration`.
         require_expiration: Option<bool>,
-        /// For this rule. Default: `defaults.maxTokenLifetime`.
+        /// As in `defaults`, for this rule. Default: `defaults.maxTokenLifetime`.
         max_token_lifetime: Option<Duration>,
-        /// For this rule. Default: `defaults.requiredType`.
+        /// As in `defaults`, for this rule. Default: `defaults.requiredType`.
         required_type: Option<Text>,
     }
     check check_rule;

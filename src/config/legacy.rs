@@ -26,7 +26,7 @@ record! {
         peer_is_optional: bool,
         /// Tokens of which one must be there and verify: the first that does counts. Default: none.
         origins: Vec<OriginMethod>,
-        /// Whether a request passes when none does. Default: `false`.
+        /// Whether a request passes when none of `origins` verifies. Default: `false`.
         origin_is_optional: bool,
         /// Whose identity `requestPrincipals` means: that of `origins` (`USE_ORIGIN`) or of `peers`
         /// (`USE_PEER`). Default: `USE_PEER`.

@@ -23,18 +23,19 @@ record! {
 record! {
     /// Istio's `EnvoyExternalAuthorizationHttpProvider`.
     pub(crate) struct ExtAuthzHttp {
-        /// Where it is: `host` or `namespace/host`.
+        /// Where the service is: `host` or `namespace/host`.
         service: Host,
-        /// Its port.
+        /// The port of the service.
         port: PortNumber,
         /// How long to wait for an answer, from `1ms` to `1h`. Default: `5s` (Istio: `600s`).
         timeout: Option<Duration>,
         /// What stands before the path of the request when it is asked.
         path_prefix: Option<PathPrefix>,
-        /// Whether requests pass when it doesn't answer, or with a status from 500 on. Default:
-        /// `false`.
+        /// Whether requests pass when the service doesn't answer, or with a status from 500 on.
+        /// Default: `false`.
         fail_open: bool,
-        /// The status, a string, of requests that are refused then. Default: `"403"`.
+        /// The status, a string, of requests that are refused because it doesn't answer. Default:
+        /// `"403"`.
         status_on_error: Option<Status>,
         /// The deprecated name of `includeRequestHeadersInCheck`; it counts where that is empty.
         include_headers_in_check: Vec<HeaderPattern>,
@@ -47,10 +48,11 @@ record! {
         include_request_body_in_check: Option<Anything>,
         /// Headers of an answer with status 200 that the upstream gets; the client's own never do.
         headers_to_upstream_on_allow: Vec<HeaderPattern>,
-        /// Headers of any other answer that the client gets, besides `location` and
+        /// Headers of an answer with another status that the client gets, besides `location` and
         /// `www-authenticate`. Default: all.
         headers_to_downstream_on_deny: Vec<HeaderPattern>,
-        /// Headers of such an answer that the client gets, added to the upstream's answer.
+        /// Headers of an answer with status 200 that the client gets, added to the upstream's
+        /// answer.
         headers_to_downstream_on_allow: Vec<HeaderPattern>,
         /// Headers for the upstream make Envoy choose the route again, always: `false` beside
         /// `headersToUpstreamOnAllow` is a mistake.

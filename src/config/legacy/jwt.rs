@@ -100,9 +100,9 @@ impl Read for Jwt {
 record! {
     /// When a token is asked for: on the included paths without the excluded ones.
     pub(crate) struct Trigger {
-        /// Paths on which it isn't.
+        /// Paths on which the token isn't asked for.
         excluded_paths: Vec<PathPattern>,
-        /// Paths on which it is. Default: all.
+        /// Paths on which it is. Default: all others.
         included_paths: Vec<PathPattern>,
     }
 }
@@ -136,9 +136,9 @@ record! {
     pub(crate) struct PatternFields {
         /// The whole path.
         exact: Option<String>,
-        /// Its start.
+        /// The start of the path.
         prefix: Option<String>,
-        /// Its end.
+        /// The end of the path.
         suffix: Option<String>,
         /// A regular expression for the whole path, as the crate regex-lite reads it.
         regex: Option<String>,
