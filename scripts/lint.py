@@ -1,5 +1,6 @@
 """Checks the syntax of scripts and configuration files, the workflows by their schema and for what is unsafe in one, that both ways
-to run Envoy and all that names our version name the same, and that README.md shows the benchmark that was published."""
+to run Envoy and all that names our version name the same, that links lead somewhere and the book has every page, and that README.md
+shows the benchmark that was published."""
 
 import json
 import py_compile
@@ -9,8 +10,10 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
+from urllib.parse import unquote
 
 import yaml
+from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parent.parent
 # What scripts/requirements.txt installs.
@@ -71,6 +74,37 @@ def versions() -> list[str]:
     return mistakes
 
 
+def links() -> list[str]:
+    """Links from page to page, and to files beside them. What leads out of the project isn't asked."""
+    pages = {page: Page(page) for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").rglob("*.md")]}
+    mistakes = []
+    for page, read in sorted(pages.items()):
+        for link in read.links:
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name).resolve() if name else page
+            if not target.exists():
+                mistakes.append(f"{page}: there is no {name}")
+            elif anchor and anchor not in pages[target].anchors:
+                mistakes.append(f"{page}: {target} has no #{anchor}")
+    summary = ROOT / "docs/SUMMARY.md"
+    listed = {(summary.parent / link).resolve() for link in pages[summary].links}
+    missing = {page for page in pages if page.is_relative_to(summary.parent)} - listed - {summary}
+    return mistakes + [f"{summary}: {page} isn't in the book" for page in sorted(missing)]
+
+
+class Page:
+    """Where a page leads, and where in it one can be led."""
+
+    def __init__(self, path: Path):
+        tokens = MarkdownIt().enable("table").parse(path.read_text())
+        inlines = [(before.type, token.children) for before, token in zip([None, *tokens], tokens) if token.type == "inline"]
+        targets = [str(each.attrGet("href")) for _, children in inlines for each in children if each.type == "link_open"]
+        self.links = [unquote(target) for target in targets if not re.match(r"\w+:", target)]
+        # As GitHub and mdBook make them of headings.
+        headings = ["".join(each.content for each in children) for kind, children in inlines if kind == "heading_open"]
+        self.anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def benchmark() -> list[str]:
     published = ROOT / "bench/results/published.json"
     if not published.exists() or report.section(json.loads(published.read_text())) in report.README.read_text():
@@ -84,6 +118,6 @@ def failures(command: list) -> list[str]:
     return [said or f"{command} failed"] if done.returncode else []
 
 
-mistakes = scripts() + configuration() + workflows() + versions() + benchmark()
+mistakes = scripts() + configuration() + workflows() + versions() + links() + benchmark()
 print("\n".join(mistakes), end="\n" if mistakes else "", file=sys.stderr)
 sys.exit(bool(mistakes))
