@@ -2,8 +2,9 @@
 that none is shown that doesn't work.
 
 Those are the YAML and JSON blocks of README.md and docs/, the files of envoy/ and what its Helm chart renders to, as far as
-they hold the filter, a WasmPlugin, an EnvoyExtensionPolicy or a plugin configuration. (Whole Envoy configurations are what the
-demo runs; here they are checked only.)
+they hold the filter, a WasmPlugin, an EnvoyExtensionPolicy or a plugin configuration, or a part of a proxy's that is set up for
+it: clusters, filters, an access log, an EnvoyFilter. (Whole Envoy configurations are what the demo runs; here they are checked
+only. Istio's other resources have no effect on a proxy by themselves, and the policies of the pages are tried by commands.py.)
 """
 
 import json
@@ -25,6 +26,8 @@ ROUTER = {
     "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
 }
 
+# What is around a part of a configuration that doesn't stand by itself.
+AROUND = {"jwtRules": [{"issuer": "https://idp.example.com"}]}
 
 # Envoy Gateway's and Istio's proxies differ in what they know of themselves.
 Node = dict[str, object]
@@ -36,7 +39,14 @@ def shown() -> dict[str, list]:
     blocks = {f"{page.relative_to(ROOT)}, block {number}": block for page in pages for number, (_, block) in enumerate(BLOCK.findall(page.read_text()), 1)}
     files = {str(file.relative_to(ROOT)): file.read_text() for file in sorted((ROOT / "envoy").glob("*.yaml"))}
     charts = {f"envoy/helm with {file.name}": rendered(file) for file in sorted((ROOT / "envoy/helm/ci").iterdir())}
-    return {where: [each for each in yaml.safe_load_all(text) if isinstance(each, dict)] for where, text in (blocks | files | charts).items()}
+    return {where: [named(each) for each in yaml.safe_load_all(text) if each] for where, text in (blocks | files | charts).items()}
+
+
+def named(document) -> dict:
+    """A list, by what it is a list of."""
+    if isinstance(document, dict):
+        return document
+    return {"clusters": document} if "load_assignment" in document[0] else {"http_filters": [*document, plugin(AROUND), ROUTER]}
 
 
 def rendered(values: Path) -> str:
@@ -71,15 +81,29 @@ def filters(document: dict) -> tuple[list, Node] | None:
         return [plugin(spec["pluginConfig"]), ROUTER], node
     if kind == "EnvoyExtensionPolicy":
         return [*(plugin(each["config"], f"envoyextensionpolicy/{number}") for number, each in enumerate(spec["wasm"])), ROUTER], {}
-    if "jwtRules" in document or "resources" in document:
-        return [plugin(document), ROUTER], {"NAMESPACE": "istio-system", "LABELS": {"istio": "ingressgateway"}}
-    return None
+    if document.keys() & {"authorizationPolicies", "jwks", "jwtRules", "resources"}:
+        whole = document if "resources" in document else AROUND | document
+        return [plugin(whole), ROUTER], {"NAMESPACE": "istio-system", "LABELS": {"istio": "ingressgateway"}}
+    return ([plugin(AROUND), ROUTER], {}) if is_part(document) else None
+
+
+def is_part(document: dict) -> bool:
+    """Whether it is nothing without the rest of a configuration."""
+    return document.keys() <= {"clusters", "jwks"} or bool(set_up(document))
 
 
 def clusters(documents: list) -> list:
-    """Those that EnvoyPatchPolicies add."""
+    """Those that are written, and those that EnvoyPatchPolicies add."""
+    written = [cluster for each in documents for cluster in each.get("clusters", ())]
     patches = [patch for each in documents if each.get("kind") == "EnvoyPatchPolicy" for patch in each["spec"]["jsonPatches"]]
-    return [patch["operation"]["value"] for patch in patches if patch["type"].endswith(".Cluster")]
+    return written + [patch["operation"]["value"] for patch in patches if patch["type"].endswith(".Cluster")]
+
+
+def set_up(document: dict) -> dict:
+    """What is set of the connection manager."""
+    if document.get("kind") == "EnvoyFilter":
+        return document["spec"]["configPatches"][0]["patch"]["value"]["typed_config"]
+    return {"access_log": document["access_log"]} if "access_log" in document else {}
 
 
 def plugin(configuration: dict, vm_id: str = "") -> dict:
@@ -99,9 +123,10 @@ def plugin(configuration: dict, vm_id: str = "") -> dict:
     }
 
 
-def bootstrap(http_filters: list, node: Node, clusters: list) -> dict:
+def bootstrap(http_filters: list, node: Node, clusters: list, members: dict) -> dict:
     """As small as it gets."""
     manager = {
+        **members,
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "x",
         "route_config": {},
@@ -144,12 +169,12 @@ def main() -> int:
     loaded = failed = 0
     with tempfile.TemporaryDirectory(prefix="portcullis-") as folder:
         for where, documents in shown().items():
-            ours = [found for document in documents if (found := filters(document))]
+            ours = [(*found, clusters(documents), set_up(document)) for document in documents if (found := filters(document))]
             whole = any("static_resources" in document for document in documents)
             if not ours and not whole:
                 continue
-            results = [load(bootstrap(*found, clusters(documents)), Path(folder)) for found in ours]
-            checked = passes(documents, Path(folder))
+            results = [load(bootstrap(*found), Path(folder)) for found in ours]
+            checked = passes([each for each in documents if not is_part(each)] or [bootstrap(*found) for found in ours], Path(folder))
             print(f"{where}: {'; '.join(each or 'NOT TAKEN' for each in results) or 'checked'}{'' if checked else ', with MISTAKES'}", flush=True)
             loaded += len(results)
             failed += results.count("") + (not checked)
