@@ -11,6 +11,7 @@ import os
 import random
 import re
 import shlex
+import signal
 import socket
 import stat
 import subprocess
@@ -143,9 +144,10 @@ def shell(folder: Path, given: dict[str, str]):
         with contextlib.suppress(BrokenPipeError):
             child.stdin.close()
         try:
-            child.wait(PATIENCE)
+            child.wait(10)
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, 9)
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
 
 
 def free_ports(wanted: set[str]) -> dict[str, str]:
