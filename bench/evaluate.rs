@@ -25,7 +25,7 @@ fn main() {
         checked: &[],
         verifier: &verifier,
         host: &NoHost,
-        now,
+        now: &now,
     };
     for _ in 0..count.parse().expect("a count") {
         assert!(matches!(

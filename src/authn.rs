@@ -11,13 +11,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use self::location::{Locations, Removal};
 pub(crate) use self::output::Output;
 use self::presented::{Miss, Presented, Search};
 use crate::config::text::{folded, text};
 use crate::config::{Defaults, JwtRule, Tokens};
-use crate::connection::Connection;
+use crate::connection::{Connection, Untold};
 use crate::evaluate::Known;
 use crate::jwks::{KeySet, KeySetId, Lookup};
 use crate::jwt::{ClaimPath, Expected, Token, Verified};
@@ -52,7 +53,7 @@ pub(crate) struct Rule {
     number: usize,
     expected: Expected,
     keys: Keys,
-    locations: Rc<Locations>,
+    locations: Locations,
     outputs: Vec<Output>,
     forward: bool,
     space_delimited: Vec<String>,
@@ -149,15 +150,11 @@ impl Rule {
             outputs: Output::of(&rule),
             forward: rule.forward_original_token,
             space_delimited,
-            locations: Rc::new(Locations::new(
-                rule.from_headers,
-                rule.from_params,
-                rule.from_cookies,
-            )),
+            locations: Locations::new(rule.from_headers, rule.from_params, rule.from_cookies),
         }
     }
 
-    fn verify(&self, token: &Token<'_>, known: Known<'_>) -> Result<Verified, Miss> {
+    fn verify(&self, token: &Token, known: Known<'_>) -> Result<Verified, Miss> {
         let Known {
             keys,
             waited,
@@ -165,6 +162,9 @@ impl Rule {
             verifier,
             ..
         } = known;
+        let now = now
+            .now()
+            .map_err(|Untold| Miss::Refused(Reason::ProxyUnreadable))?;
         token.validate(&self.expected, now).map_err(Miss::Refused)?;
         let id = match &self.keys {
             Keys::Inline(keys) => return token.verify(keys, verifier).map_err(Miss::Refused),
@@ -234,9 +234,9 @@ impl Authentication {
         request: &'r Request,
         known: Known<'_>,
     ) -> Result<Authenticated<'_, 'r>, Halt> {
-        let search = Search::of(request, known.verifier);
+        let search = Search::new(request, known.verifier, self.rules.iter());
         let rules = self.rules.iter();
-        let mut presented: Vec<Presented<'_, 'r>> = rules
+        let mut presented: SmallVec<[Presented<'_, '_>; 1]> = rules
             .filter_map(|rule| Presented::find(rule, &search))
             .collect();
         let mut removal = Removal::new(request);
@@ -284,7 +284,7 @@ impl Authentication {
     /// What takes every token out of the request, and what looks like one.
     pub(crate) fn without_tokens(&self, request: &Request) -> Changes {
         let default = Locations::new(Vec::new(), Vec::new(), Vec::new());
-        let locations = self.all_rules().map(|rule| &*rule.locations);
+        let locations = self.all_rules().map(|rule| &rule.locations);
         let mut removal = Removal::new(request);
         for token in locations.chain([&default]).flat_map(|l| l.find(request)) {
             removal.add(token.place);
@@ -344,10 +344,7 @@ impl Identity<'_> {
     pub(crate) fn issuer_and_subject(&self) -> Option<(&str, &str)> {
         match &self.principal {
             Principal::Peer(_) => None,
-            Principal::Token => {
-                let token = &self.token.as_ref()?.token;
-                Some((token.text("iss")?, token.text("sub")?))
-            }
+            Principal::Token => self.token.as_ref()?.token.issuer_and_subject(),
         }
     }
 

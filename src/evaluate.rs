@@ -1,10 +1,12 @@
 //! The one function that decides.
 
+use std::fmt;
+
 use crate::authn::Halt;
 use crate::authz::{PolicySet, Subject};
 use crate::check::{Checked, Held};
 use crate::config::Preflights;
-use crate::connection::{Connection, Host};
+use crate::connection::{Connection, Host, Untold};
 use crate::explain::{Stage, Unseen, Witness};
 use crate::jwks::{KeySetId, KeyStore};
 use crate::jwt::Verifier;
@@ -25,8 +27,24 @@ pub struct Known<'a> {
     pub verifier: &'a Verifier,
     /// Who knows the rest of the request.
     pub host: &'a dyn Host,
+    /// What time it is. Nothing asks where no token is presented.
+    pub now: &'a dyn Clock,
+}
+
+/// Tells the time, always the same.
+pub trait Clock: fmt::Debug {
     /// Seconds since the Unix epoch.
-    pub now: u64,
+    ///
+    /// # Errors
+    ///
+    /// The host doesn't tell.
+    fn now(&self) -> Result<u64, Untold>;
+}
+
+impl Clock for u64 {
+    fn now(&self) -> Result<u64, Untold> {
+        Ok(*self)
+    }
 }
 
 /// Decides what becomes of a request.

@@ -8,7 +8,6 @@ mod claims;
 mod vectors;
 mod verifier;
 
-use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::rc::{Rc, Weak};
 
@@ -17,7 +16,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 pub(crate) use self::claims::ClaimPath;
-use self::verifier::Digest;
 pub use self::verifier::{Counts, Verifier};
 use crate::json;
 use crate::jwks::{Algorithm, KeySet};
@@ -28,13 +26,10 @@ const MAX_TOKEN: usize = 64 * 1024;
 
 /// A token in compact serialisation (RFC 7515 section 3.1) whose parts have the right form.
 #[derive(Debug)]
-pub(crate) struct Token<'a> {
-    text: Cow<'a, [u8]>,
+pub(crate) struct Token {
     content: Rc<Content>,
     /// The keys that have verified it before.
     verified_with: Option<Weak<KeySet>>,
-    /// The hash of its signature, under which it is remembered.
-    digest: Option<Digest>,
 }
 
 /// What a token says.
@@ -42,12 +37,20 @@ pub(crate) struct Token<'a> {
 struct Content {
     header: Header,
     claims: Map<String, Value>,
-    not_before: Option<u64>,
-    expiration: Option<u64>,
-    /// Header and payload as they were sent, with the dot between them: what the signature is over.
-    signed: Vec<u8>,
+    registered: Registered,
+    /// The whole, as it was sent.
+    text: Vec<u8>,
     /// What is written of it, by which rule.
     outputs: OnceCell<(usize, Vec<Change>)>,
+}
+
+/// The claims that are looked at in every request.
+#[derive(Debug, Default)]
+struct Registered {
+    issuer: Option<String>,
+    subject: Option<String>,
+    not_before: Option<u64>,
+    expiration: Option<u64>,
 }
 
 /// What a token must say to be taken.
@@ -74,7 +77,7 @@ pub(crate) struct Verified(Rc<Content>);
 impl Verified {
     /// The payload as it was sent: unpadded base64url.
     pub(crate) fn payload(&self) -> &[u8] {
-        let mut parts = self.0.signed.splitn(2, |byte| *byte == b'.');
+        let mut parts = self.0.text.split(|byte| *byte == b'.');
         parts.nth(1).unwrap_or_default()
     }
 
@@ -82,14 +85,18 @@ impl Verified {
         &self.0.claims
     }
 
-    /// A claim at the top that is a string.
-    pub(crate) fn text(&self, claim: &str) -> Option<&str> {
-        self.0.text(claim)
+    /// The parts of Istio's `request.auth.principal`. `None` where either is missing.
+    pub(crate) fn issuer_and_subject(&self) -> Option<(&str, &str)> {
+        let Registered {
+            issuer, subject, ..
+        } = &self.0.registered;
+        Some((issuer.as_deref()?, subject.as_deref()?))
     }
 
-    /// `iss/sub`, Istio's `request.auth.principal`. `None` where either is missing.
+    /// `iss/sub`, the same in one.
     pub(crate) fn principal(&self) -> Option<String> {
-        Some(format!("{}/{}", self.text("iss")?, self.text("sub")?))
+        let (issuer, subject) = self.issuer_and_subject()?;
+        Some(format!("{issuer}/{subject}"))
     }
 
     pub(crate) fn claim(&self, path: &ClaimPath) -> Option<&Value> {
@@ -105,7 +112,7 @@ impl Verified {
     }
 }
 
-impl<'a> Token<'a> {
+impl Token {
     /// Takes a token apart.
     ///
     /// Stricter than Envoy where RFC 7515 and RFC 7519 are: canonical base64url without padding,
@@ -115,8 +122,7 @@ impl<'a> Token<'a> {
     /// # Errors
     ///
     /// The first thing that is wrong, in the order in which Envoy looks.
-    pub(crate) fn parse(text: impl Into<Cow<'a, [u8]>>) -> Result<Self, Reason> {
-        let text = text.into();
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, Reason> {
         if text.len() > MAX_TOKEN {
             return Err(Reason::TokenTooLarge);
         }
@@ -131,29 +137,30 @@ impl<'a> Token<'a> {
         }
         let header = parse_header(header)?;
         let claims = object(payload, Reason::PayloadEncoding, Reason::PayloadSyntax)?;
-        let (not_before, expiration) = check_types(&claims)?;
+        let registered = registered(&claims)?;
         decode_signature(signature)?;
-        let (signed, _) = split(&text).ok_or(Reason::Malformed)?;
         let content = Content {
             header,
             claims,
-            not_before,
-            expiration,
-            signed: signed.to_vec(),
+            registered,
+            text: text.to_vec(),
             outputs: OnceCell::new(),
         };
         Ok(Self {
-            text,
             content: Rc::new(content),
             verified_with: None,
-            digest: None,
         })
     }
 
     /// What is signed, and the signature over it.
     fn signed(&self) -> Result<(&[u8], Vec<u8>), Reason> {
-        let (signed, signature) = split(&self.text).ok_or(Reason::Malformed)?;
-        Ok((signed, decode_signature(signature)?))
+        let text = &self.content.text;
+        let dot = memchr::memrchr(b'.', text).ok_or(Reason::Malformed)?;
+        let (signed, signature) = text.split_at(dot);
+        Ok((
+            signed,
+            decode_signature(signature.get(1..).unwrap_or_default())?,
+        ))
     }
 
     /// Compares what the token says with what is expected, before any signature is looked at.
@@ -192,7 +199,7 @@ impl<'a> Token<'a> {
         let (signed, signature) = self.signed()?;
         if candidates.any(|key| verifier.verifies(key, header.algorithm, signed, &signature)) {
             let verified = Verified(Rc::clone(&self.content));
-            verifier.remember(self, &verified, keys);
+            verifier.remember(&verified, keys);
             Ok(verified)
         } else {
             Err(Reason::SignatureInvalid)
@@ -204,12 +211,12 @@ impl Content {
     /// About how many bytes of memory it takes.
     fn size(&self) -> u64 {
         // Claims take several times what they take as text, and so may what is written of them.
-        1024 + 4 * self.signed.len() as u64
+        1024 + 4 * self.text.len() as u64
     }
 
     fn validate(&self, expected: &Expected, now: u64) -> Result<(), Reason> {
         if let Some(issuer) = &expected.issuer
-            && self.text("iss") != Some(issuer)
+            && self.registered.issuer.as_ref() != Some(issuer)
         {
             return Err(Reason::IssuerUnknown);
         }
@@ -220,19 +227,14 @@ impl Content {
             return Err(Reason::TypeNotAllowed);
         }
         let skew = expected.clock_skew;
-        if self
-            .not_before
-            .is_some_and(|start| start > now.saturating_add(skew))
-        {
+        let (start, end) = (self.registered.not_before, self.registered.expiration);
+        if start.is_some_and(|start| start > now.saturating_add(skew)) {
             return Err(Reason::NotYetValid);
         }
-        if self
-            .expiration
-            .is_some_and(|end| now > end.saturating_add(skew))
-        {
+        if end.is_some_and(|end| now > end.saturating_add(skew)) {
             return Err(Reason::Expired);
         }
-        match (self.expiration, expected.max_lifetime) {
+        match (end, expected.max_lifetime) {
             (None, _) if expected.require_expiration => return Err(Reason::ExpirationMissing),
             (None, Some(_)) => return Err(Reason::ExpirationMissing),
             (Some(end), Some(longest)) if end.saturating_sub(now) > longest => {
@@ -244,10 +246,6 @@ impl Content {
             return Err(Reason::AudienceNotAllowed);
         }
         Ok(())
-    }
-
-    fn text(&self, claim: &str) -> Option<&str> {
-        self.claims.get(claim).and_then(Value::as_str)
     }
 
     /// Envoy compares audiences without scheme and without one trailing slash, on both sides.
@@ -281,13 +279,6 @@ fn object(part: &[u8], encoding: Reason, syntax: Reason) -> Result<Map<String, V
         Ok(Value::Object(members)) => Ok(members),
         _ => Err(syntax),
     }
-}
-
-/// What is signed, and the signature as it was sent.
-fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let dot = memchr::memrchr(b'.', text)?;
-    let (signed, signature) = text.split_at(dot);
-    Some((signed, signature.get(1..)?))
 }
 
 fn decode_signature(part: &[u8]) -> Result<Vec<u8>, Reason> {
@@ -339,11 +330,11 @@ fn parse_header(part: &[u8]) -> Result<Header, Reason> {
     })
 }
 
-/// RFC 7519 section 4.1: registered claims have the right type or the token is no token. Returns
-/// `nbf` and `exp`.
-fn check_types(claims: &Map<String, Value>) -> Result<(Option<u64>, Option<u64>), Reason> {
+/// RFC 7519 section 4.1: registered claims have the right type or the token is no token.
+fn registered(claims: &Map<String, Value>) -> Result<Registered, Reason> {
     let text = |name: &str, reason| match claims.get(name) {
-        None | Some(Value::String(_)) => Ok(()),
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(reason),
     };
     let time = |name: &str, not_a_number, out_of_range| match claims.get(name) {
@@ -355,8 +346,8 @@ fn check_types(claims: &Map<String, Value>) -> Result<(Option<u64>, Option<u64>)
             .ok_or(out_of_range),
         Some(_) => Err(not_a_number),
     };
-    text("iss", Reason::IssuerNotAString)?;
-    text("sub", Reason::SubjectNotAString)?;
+    let issuer = text("iss", Reason::IssuerNotAString)?;
+    let subject = text("sub", Reason::SubjectNotAString)?;
     time(
         "iat",
         Reason::IssuedAtNotANumber,
@@ -378,7 +369,12 @@ fn check_types(claims: &Map<String, Value>) -> Result<(Option<u64>, Option<u64>)
         Some(Value::Array(list)) if list.iter().all(Value::is_string) => {}
         Some(_) => return Err(Reason::AudienceNotAString),
     }
-    Ok((not_before, expiration))
+    Ok(Registered {
+        issuer: issuer.cloned(),
+        subject: subject.cloned(),
+        not_before,
+        expiration,
+    })
 }
 
 /// A NumericDate with a fraction (RFC 7519 section 2), cut to seconds.

@@ -18,7 +18,7 @@
 //!     checked: &[],
 //!     verifier: &verifier,
 //!     host: &NoHost,
-//!     now: 1_700_000_000,
+//!     now: &1_700_000_000,
 //! };
 //!
 //! assert!(matches!(evaluate(&policy, known, &request("/healthz")), Outcome::Forward(..)));
@@ -63,7 +63,7 @@ pub use self::config::place::{Place, Step};
 pub use self::config::reader::{Mistake, Mistakes};
 pub use self::config::schema::schema;
 pub use self::connection::{Attribute, Host, Metadata, NoHost, Untold};
-pub use self::evaluate::{Known, evaluate};
+pub use self::evaluate::{Clock, Known, evaluate};
 pub use self::explain::{
     Attempt, Explanation, RuleTrace, Stage, TokenTrace, Tried, Verdict, explain,
 };

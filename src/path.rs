@@ -148,12 +148,16 @@ fn has(path: &[u8], two: &[u8; 2]) -> bool {
 
 /// RFC 3986 section 2.3.
 fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// What Envoy leaves as it is: besides RFC 3986's letters of a path, brackets.
 fn stays(byte: u8) -> bool {
-    is_unreserved(byte) || b"/!$&'()*+,:;=@[]".contains(&byte)
+    is_unreserved(byte)
+        || matches!(
+            byte,
+            b'/' | b'!' | b'$' | b'&'..=b',' | b':' | b';' | b'=' | b'@' | b'[' | b']'
+        )
 }
 
 fn with_decoded_slashes(path: &[u8]) -> Vec<u8> {

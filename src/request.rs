@@ -56,10 +56,27 @@ impl Request {
         self.lines().map(move |(name, value)| (text(name), value))
     }
 
-    /// The same in bytes, which costs less.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let lines = self.lines.iter();
         lines.map(|line| (self.bytes(&line.name), self.bytes(&line.value)))
+    }
+
+    /// The places of all lines.
+    pub(crate) fn places(&self) -> Range<usize> {
+        0..self.lines.len()
+    }
+
+    /// The name of the line at this place.
+    pub(crate) fn name_at(&self, place: usize) -> &[u8] {
+        let line = self.lines.get(place);
+        line.map_or(&[], |line| self.bytes(&line.name))
+    }
+
+    /// The value of the line at this place, if it has this name.
+    #[inline]
+    pub(crate) fn value_at(&self, place: usize, name: &[u8]) -> Option<&[u8]> {
+        let line = self.lines.get(place)?;
+        self.is(line, name).then(|| self.bytes(&line.value))
     }
 
     #[inline]
@@ -86,12 +103,14 @@ impl Request {
 
     /// The value of every line with this name, which must be lower-case.
     pub fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let named = self.lines.iter().filter(move |line| self.is(line, name));
-        named.map(|line| self.bytes(&line.value))
+        let places = self.places();
+        places.filter_map(|place| self.value_at(place, name.as_bytes()))
     }
 
-    fn is(&self, line: &Line, name: &str) -> bool {
-        self.bytes(&line.name) == name.as_bytes()
+    /// Few names have the same length.
+    #[inline]
+    fn is(&self, line: &Line, name: &[u8]) -> bool {
+        line.name.len() == name.len() && self.bytes(&line.name) == name
     }
 
     /// The value of the first line with this name.
@@ -137,8 +156,9 @@ impl Request {
             Change::Set(name, value) => (name, Some(self.line(name, value))),
         };
         let mut lines = std::mem::take(&mut self.lines);
-        let first = lines.iter().position(|line| self.is(line, name));
-        lines.retain(|line| !self.is(line, name));
+        let is_old = |line: &Line| self.is(line, name.as_bytes());
+        let first = new.as_ref().and_then(|_| lines.iter().position(is_old));
+        lines.retain(|line| !is_old(line));
         if let Some(line) = new {
             lines.insert(first.unwrap_or(lines.len()), line);
         }

@@ -86,7 +86,7 @@ fn only_keys_that_change_something_are_waited_for() {
             checked: &[],
             verifier: &Verifier::default(),
             host: &NoHost,
-            now: play.now,
+            now: &play.now,
         };
         let request = portcullis::Request::new(play.request.pairs());
         let outcome = evaluate(&policy, known, &request);
@@ -141,7 +141,7 @@ fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
             checked: &checked,
             verifier: &verifier,
             host: &host,
-            now,
+            now: &now,
         };
         let outcome = evaluate(policy, known, &request);
         explained(policy, known, &request, &outcome);

@@ -151,7 +151,7 @@ impl Set {
             checked: &[],
             verifier: &Verifier::default(),
             host: &request.given(),
-            now: support::now(),
+            now: &support::now(),
         };
         let headers = portcullis::Request::new(request.pairs());
         match evaluate(&self.policy, known, &headers) {

@@ -41,7 +41,7 @@ fn outcome(jwk: &str, token: &str, seconds_from_now: i64) -> Outcome {
         checked: &[],
         verifier: &Verifier::default(),
         host: &NoHost,
-        now,
+        now: &now,
     };
     evaluate(&policy, known, &request)
 }

@@ -121,13 +121,7 @@ impl Policies {
 
     /// The rules for tokens in them.
     pub(super) fn rules(&self) -> impl Iterator<Item = &Rule> {
-        self.0.iter().flat_map(|placed| {
-            let peers = placed.policy.peers.iter().filter_map(|peer| match peer {
-                Peer::MutualTls { .. } => None,
-                Peer::Token(rule) => Some(&**rule),
-            });
-            peers.chain(placed.policy.origins.iter().map(|origin| &origin.rule))
-        })
+        self.0.iter().flat_map(|placed| placed.policy.all_rules())
     }
 
     /// The policy that decides about this connection's requests, if one does.
@@ -158,7 +152,8 @@ impl Policy {
         known: Known<'_>,
         demanded: Tokens,
     ) -> Result<Authenticated<'_, 'r>, Halt> {
-        let search = Search::of(request, known.verifier);
+        let rules = self.all_rules();
+        let search = Search::new(request, known.verifier, rules);
         let mut of_peers: Vec<_> = self.peers.iter().map(|peer| peer.find(&search)).collect();
         let peer = self.peer(&of_peers, connection, known)?;
         let (asked, others): (Vec<&Origin>, Vec<&Origin>) = self
@@ -207,13 +202,21 @@ impl Policy {
 
     /// The rules that are asked about this request.
     pub(super) fn rules(&self, request: &Request) -> impl Iterator<Item = &Rule> {
-        let peers = self.peers.iter().filter_map(|peer| match peer {
-            Peer::MutualTls { .. } => None,
-            Peer::Token(rule) => Some(&**rule),
-        });
         let asked = self.origins.iter();
         let asked = asked.filter(|origin| origin.is_asked_for(request));
-        peers.chain(asked.map(|origin| &origin.rule))
+        self.peer_rules().chain(asked.map(|origin| &origin.rule))
+    }
+
+    fn all_rules(&self) -> impl Iterator<Item = &Rule> {
+        let origins = self.origins.iter().map(|origin| &origin.rule);
+        self.peer_rules().chain(origins)
+    }
+
+    fn peer_rules(&self) -> impl Iterator<Item = &Rule> {
+        self.peers.iter().filter_map(|peer| match peer {
+            Peer::MutualTls { .. } => None,
+            Peer::Token(rule) => Some(&**rule),
+        })
     }
 
     fn refused(&self, reason: Reason) -> Halt {
@@ -321,7 +324,7 @@ enum Certified<'c> {
 }
 
 impl Peer {
-    fn find<'p, 'r>(&'p self, search: &Search<'r, '_>) -> Option<Presented<'p, 'r>> {
+    fn find<'p, 's>(&'p self, search: &'s Search<'_>) -> Option<Presented<'p, 's>> {
         match self {
             Self::MutualTls { .. } => None,
             Self::Token(rule) => Presented::find(rule, search),
@@ -330,7 +333,7 @@ impl Peer {
 }
 
 impl Origin {
-    fn find<'p, 'r>(origins: &[&'p Self], search: &Search<'r, '_>) -> Vec<Presented<'p, 'r>> {
+    fn find<'p, 's>(origins: &[&'p Self], search: &'s Search<'_>) -> Vec<Presented<'p, 's>> {
         let rules = origins.iter().map(|origin| &origin.rule);
         rules
             .filter_map(|rule| Presented::find(rule, search))
@@ -384,7 +387,7 @@ mod tests {
                 checked: &[],
                 verifier: &Verifier::default(),
                 host: &NoHost,
-                now: 0,
+                now: &0,
             };
             match evaluate(&policy, known, &Request::default()) {
                 Outcome::Forward(..) => assert!(passes),

@@ -6,6 +6,7 @@ mod vectors;
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
+use smallvec::SmallVec;
 
 use crate::config::jwt_rule::HeaderLocation;
 use crate::config::text::{Text, is_token_byte};
@@ -42,6 +43,9 @@ pub(crate) struct Token<'r> {
     pub(crate) place: Place,
 }
 
+/// Most requests have one.
+pub(crate) type Tokens<'r> = SmallVec<[Token<'r>; 1]>;
+
 impl Locations {
     /// Istio's default locations are used where none is configured.
     pub(crate) fn new(headers: Vec<HeaderLocation>, params: Vec<Text>, cookies: Vec<Text>) -> Self {
@@ -62,18 +66,20 @@ impl Locations {
     ///
     /// Envoy reads only the first parameter or cookie of a name. An upstream may read another, so
     /// here each one is a token.
-    pub(crate) fn find<'r>(&self, request: &'r Request) -> Vec<Token<'r>> {
-        let mut found = Vec::new();
-        for (line, (name, value)) in request.lines().enumerate() {
+    pub(crate) fn find<'r>(&self, request: &'r Request) -> Tokens<'r> {
+        let mut found = Tokens::new();
+        for line in request.places() {
             let place = Place::Line(line);
-            if self.bearer && name == b"authorization" {
+            if self.bearer
+                && let Some(value) = request.value_at(line, b"authorization")
+            {
                 found.extend(bearer(trimmed(value)).map(|text| Token {
                     text: text.into(),
                     place,
                 }));
             }
             for header in &self.headers {
-                if header.name.0.as_bytes() == name
+                if let Some(value) = request.value_at(line, header.name.0.as_bytes())
                     && let Some(rest) = trimmed(value).strip_prefix(header.prefix.as_bytes())
                 {
                     let text = match header.prefix.is_empty() {
@@ -188,9 +194,9 @@ fn split_target(target: &[u8]) -> (&[u8], Option<&[u8]>, &[u8]) {
 
 /// All crumbs as they were sent, with the line and the place in it.
 fn crumbs(request: &Request) -> impl Iterator<Item = (usize, usize, &[u8])> {
-    let lines = request.lines().enumerate();
-    let cookies = lines.filter(|(_, (name, _))| *name == b"cookie");
-    cookies.flat_map(|(line, (_, value))| {
+    let lines = request.places();
+    let cookies = lines.filter_map(|line| Some((line, request.value_at(line, b"cookie")?)));
+    cookies.flat_map(|(line, value)| {
         let crumbs = value.split(|byte| *byte == b';').enumerate();
         crumbs.map(move |(crumb, text)| (line, crumb, text))
     })
@@ -200,14 +206,14 @@ fn crumbs(request: &Request) -> impl Iterator<Item = (usize, usize, &[u8])> {
 #[derive(Debug)]
 pub(crate) struct Removal<'r> {
     request: &'r Request,
-    places: Vec<Place>,
+    places: SmallVec<[Place; 2]>,
 }
 
 impl<'r> Removal<'r> {
     pub(crate) fn new(request: &'r Request) -> Self {
         Self {
             request,
-            places: Vec::new(),
+            places: SmallVec::new(),
         }
     }
 
@@ -218,6 +224,9 @@ impl<'r> Removal<'r> {
     /// The changes that leave every other byte of the request as it is.
     pub(crate) fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::new();
+        if self.places.is_empty() {
+            return changes;
+        }
         if self
             .places
             .iter()
@@ -226,18 +235,19 @@ impl<'r> Removal<'r> {
         {
             changes.push(Change::Set(":path".to_owned(), self.target(target)));
         }
-        let lines = || self.request.lines().enumerate();
-        let mut done: Vec<&[u8]> = Vec::new();
-        for (_, (touched, _)) in lines().filter(|(line, _)| self.touches(*line)) {
-            if done.contains(&touched) {
+        for touched in self.request.places().filter(|line| self.touches(*line)) {
+            let name = self.request.name_at(touched);
+            let is_done = |line| self.touches(line) && self.request.name_at(line) == name;
+            if (0..touched).any(is_done) {
                 continue;
             }
-            done.push(touched);
-            let name = String::from_utf8_lossy(touched);
-            changes.push(Change::Remove(name.to_string()));
-            for (line, (_, value)) in lines().filter(|(_, (other, _))| *other == touched) {
-                if let Some(value) = self.line(line, value) {
-                    changes.push(Change::Append(name.to_string(), value));
+            let text = String::from_utf8_lossy(name);
+            changes.push(Change::Remove(text.to_string()));
+            for line in self.request.places() {
+                if let Some(value) = self.request.value_at(line, name)
+                    && let Some(value) = self.line(line, value)
+                {
+                    changes.push(Change::Append(text.to_string(), value));
                 }
             }
         }

@@ -1,10 +1,11 @@
 //! The tokens that a request presents: which rule takes them, and which of them go on. Each one is
 //! verified at most once by a rule.
 
-use std::cell::{OnceCell, RefCell};
-use std::rc::Rc;
+use std::cell::OnceCell;
 
-use super::location::{Locations, Place, Token as Found};
+use smallvec::SmallVec;
+
+use super::location::{Locations, Place, Token as Found, Tokens};
 use super::{Halt, Rule};
 use crate::evaluate::Known;
 use crate::jwks::KeySetId;
@@ -43,70 +44,75 @@ impl Miss {
 
 /// A rule and the tokens at its locations, of which there are some.
 #[derive(Debug)]
-pub(super) struct Presented<'p, 'r> {
+pub(super) struct Presented<'p, 's> {
     pub(super) rule: &'p Rule,
-    tokens: Candidates<'r>,
+    tokens: &'s [Candidate],
     /// What came of each of them.
-    verified: Vec<Outcome>,
+    verified: SmallVec<[Outcome; 1]>,
 }
 
-type Candidates<'r> = Rc<[Candidate<'r>]>;
 type Outcome = OnceCell<Result<Verified, Miss>>;
 
 /// A token and its place, whatever rule looks at it.
 #[derive(Debug)]
-struct Candidate<'r> {
+struct Candidate {
     place: Place,
-    token: Result<Token<'r>, Reason>,
+    token: Result<Token, Reason>,
 }
 
 /// The tokens of a request, each of them read once, however many rules look for it.
 #[derive(Debug)]
-pub(super) struct Search<'r, 'v> {
-    request: &'r Request,
-    verifier: &'v Verifier,
-    found: RefCell<Vec<(Rc<Locations>, Candidates<'r>)>>,
+pub(super) struct Search<'p> {
+    found: SmallVec<[(&'p Locations, Candidates); 1]>,
 }
 
-impl<'r, 'v> Search<'r, 'v> {
-    pub(super) fn of(request: &'r Request, verifier: &'v Verifier) -> Self {
-        Self {
-            request,
-            verifier,
-            found: RefCell::default(),
-        }
-    }
+type Candidates = SmallVec<[Candidate; 1]>;
 
-    fn at(&self, locations: &Rc<Locations>) -> Candidates<'r> {
-        let mut found = self.found.borrow_mut();
-        if let Some((_, tokens)) = found.iter().find(|(known, _)| known == locations) {
-            return Rc::clone(tokens);
-        }
-        let tokens = self.read(locations.find(self.request));
-        found.push((Rc::clone(locations), Rc::clone(&tokens)));
-        tokens
-    }
-
-    fn read(&self, found: Vec<Found<'r>>) -> Candidates<'r> {
-        let are_too_many = found.len() > MAX_TOKENS;
-        let read = |Found { text, place }| Candidate {
-            place,
-            token: match are_too_many {
-                true => Err(Reason::TooManyTokens),
-                false => self.verifier.read(text),
-            },
+impl<'p> Search<'p> {
+    /// Looks where these rules look.
+    pub(super) fn new(
+        request: &Request,
+        verifier: &Verifier,
+        rules: impl Iterator<Item = &'p Rule>,
+    ) -> Self {
+        let mut search = Self {
+            found: SmallVec::new(),
         };
-        found.into_iter().map(read).collect()
+        for Rule { locations, .. } in rules {
+            if search.at(locations).is_none() {
+                let tokens = read(locations.find(request), verifier);
+                search.found.push((locations, tokens));
+            }
+        }
+        search
+    }
+
+    fn at(&self, locations: &Locations) -> Option<&[Candidate]> {
+        let is_here = |known: &Locations| std::ptr::eq(known, locations) || known == locations;
+        let here = self.found.iter().find(|(known, _)| is_here(known));
+        here.map(|(_, tokens)| tokens.as_slice())
     }
 }
 
-impl<'p, 'r> Presented<'p, 'r> {
-    pub(super) fn find(rule: &'p Rule, search: &Search<'r, '_>) -> Option<Self> {
-        let tokens = search.at(&rule.locations);
+fn read(found: Tokens<'_>, verifier: &Verifier) -> Candidates {
+    let are_too_many = found.len() > MAX_TOKENS;
+    let read = |Found { text, place }| Candidate {
+        place,
+        token: match are_too_many {
+            true => Err(Reason::TooManyTokens),
+            false => verifier.read(&text),
+        },
+    };
+    found.into_iter().map(read).collect()
+}
+
+impl<'p, 's> Presented<'p, 's> {
+    pub(super) fn find(rule: &'p Rule, search: &'s Search<'_>) -> Option<Self> {
+        let tokens = search.at(&rule.locations)?;
         (!tokens.is_empty()).then(|| Self {
             rule,
-            verified: tokens.iter().map(|_| OnceCell::new()).collect(),
             tokens,
+            verified: tokens.iter().map(|_| OnceCell::new()).collect(),
         })
     }
 
@@ -166,15 +172,15 @@ impl<'p, 'r> Presented<'p, 'r> {
         self.verified.into_iter().next()?.into_inner()?.ok()
     }
 
-    fn each(&self) -> impl DoubleEndedIterator<Item = (&Candidate<'r>, &Outcome)> {
+    fn each(&self) -> impl DoubleEndedIterator<Item = (&Candidate, &Outcome)> {
         self.tokens.iter().zip(&self.verified)
     }
 
-    fn verified<'s>(
+    fn verified<'o>(
         rule: &Rule,
-        (candidate, outcome): (&Candidate<'_>, &'s Outcome),
+        (candidate, outcome): (&Candidate, &'o Outcome),
         known: Known<'_>,
-    ) -> &'s Result<Verified, Miss> {
+    ) -> &'o Result<Verified, Miss> {
         outcome.get_or_init(|| {
             let token = candidate.token.as_ref();
             rule.verify(token.map_err(|reason| Miss::Refused(*reason))?, known)

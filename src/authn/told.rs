@@ -23,7 +23,7 @@ impl Authentication {
             Ok(Some(policy)) => policy.rules(request).collect(),
             Err(_) => Vec::new(),
         };
-        let search = Search::of(request, known.verifier);
+        let search = Search::new(request, known.verifier, rules.iter().copied());
         let attempts = rules.into_iter().filter_map(|rule| {
             let presented = Presented::find(rule, &search)?;
             let found = rule.locations.find(request).into_iter();

@@ -57,7 +57,7 @@ pub(super) fn decide(
             checked: &checked,
             verifier: &verifier,
             host,
-            now,
+            now: &now,
         };
         let explanation = explain(policy, known, request);
         let is_answered = match &explanation.outcome {

@@ -1,7 +1,10 @@
 //! What Envoy knows of a request besides its header.
 
+use std::cell::OnceCell;
+
 use super::host::{self, Status};
 use crate::connection::{Attribute, Host, Metadata, Untold};
+use crate::evaluate::Clock;
 
 /// The request that host calls are about now.
 #[derive(Debug)]
@@ -23,6 +26,16 @@ impl Host for CurrentRequest {
                 None => Metadata::Text(value),
             },
         ))
+    }
+}
+
+/// The host's clock, asked once at most.
+#[derive(Debug, Default)]
+pub(crate) struct HostClock(OnceCell<Result<u64, Untold>>);
+
+impl Clock for HostClock {
+    fn now(&self) -> Result<u64, Untold> {
+        *self.0.get_or_init(|| host::now().map_err(|_| Untold))
     }
 }
 

@@ -270,23 +270,22 @@ fn lines(map: &[u8]) -> Option<Vec<Line>> {
     if map.is_empty() {
         return Some(Vec::new());
     }
-    let number = |at: usize| -> Option<usize> {
-        let bytes = map.get(at..at.checked_add(4)?)?;
-        usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
-    };
-    let count = number(0)?;
-    let mut at = count.checked_mul(8)?.checked_add(4)?;
-    let mut take = |size: usize| -> Option<Range<usize>> {
-        let piece = at..at.checked_add(size)?;
+    let number = |bytes: &[u8; 4]| usize::try_from(u32::from_le_bytes(*bytes)).ok();
+    let (count, rest) = map.split_first_chunk()?;
+    let sizes = number(count)?.checked_mul(8)?;
+    let (sizes, _) = rest.get(..sizes)?.as_chunks::<4>();
+    let mut at = 4 + sizes.len() * 4;
+    let mut take = |size: &[u8; 4]| -> Option<Range<usize>> {
+        let piece = at..at.checked_add(number(size)?)?;
         at = piece.end.checked_add(1)?;
         (piece.end <= map.len()).then_some(piece)
     };
-    // Each line has its sizes in the map, so a count that isn't true takes no memory.
-    let mut lines = Vec::with_capacity(count.min(map.len() / 8));
-    for index in 0..count {
+    let mut lines = Vec::with_capacity(sizes.len() / 2);
+    for pair in sizes.as_chunks().0 {
+        let [name, value] = pair;
         lines.push(Line {
-            name: take(number(4 + index * 8)?)?,
-            value: take(number(8 + index * 8)?)?,
+            name: take(name)?,
+            value: take(value)?,
         });
     }
     Some(lines)

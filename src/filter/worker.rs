@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::attributes::CurrentRequest;
+use super::attributes::{CurrentRequest, HostClock};
 use super::host;
 use super::logger::RateBound;
 use super::metrics::Metrics;
@@ -195,7 +195,6 @@ impl Worker {
 
     /// `None` where the host doesn't hand out the request.
     fn outcome(&self, met: &Met) -> Option<(Request, Outcome)> {
-        let now = host::now().ok()?;
         if self.shared.is_none() {
             // Envoy loads the plugin into threads that serve nothing, too. This one does, so now
             // it needs its key sets.
@@ -211,7 +210,7 @@ impl Worker {
             checked: &met.checked,
             verifier: &self.verifier,
             host: &CurrentRequest,
-            now,
+            now: &HostClock::default(),
         };
         let outcome = evaluate(&self.policy, known, &request);
         Some((request, outcome))

@@ -95,7 +95,7 @@ fn is_signed(jws: &[u8], keys: &Rc<KeySet>) -> bool {
 }
 
 /// What [`Token::parse`] would make of three parts, whatever the second one holds.
-fn without_claims(jws: &[u8]) -> Option<Token<'_>> {
+fn without_claims(jws: &[u8]) -> Option<Token> {
     let parts: Vec<&[u8]> = jws.split(|byte| *byte == b'.').collect();
     let [header, payload, signature] = *parts.as_slice() else {
         return None;
@@ -105,16 +105,13 @@ fn without_claims(jws: &[u8]) -> Option<Token<'_>> {
     let content = Content {
         header: parse_header(header).ok()?,
         claims: Map::new(),
-        not_before: None,
-        expiration: None,
-        signed: [header, b".", payload].concat(),
+        registered: Registered::default(),
+        text: jws.to_vec(),
         outputs: OnceCell::new(),
     };
     Some(Token {
-        text: jws.into(),
         content: Rc::new(content),
         verified_with: None,
-        digest: None,
     })
 }
 
@@ -171,7 +168,7 @@ fn parsing() {
 }
 
 /// The fields that are asked for. To upstream, zero and an empty string are as good as nothing.
-fn fields(token: &Token<'_>, asked: &Value) -> Value {
+fn fields(token: &Token, asked: &Value) -> Value {
     let mut fields = asked.clone();
     for (name, field) in fields.as_object_mut().into_iter().flatten() {
         let claim = |name: &str| token.content.claims.get(name).cloned();
@@ -180,9 +177,19 @@ fn fields(token: &Token<'_>, asked: &Value) -> Value {
                 .to_uppercase()
                 .into(),
             "audiences" => claim("aud").unwrap_or(json!([])),
-            "exp" => token.content.expiration.unwrap_or_default().into(),
+            "exp" => token
+                .content
+                .registered
+                .expiration
+                .unwrap_or_default()
+                .into(),
             "kid" => token.content.header.key_id.clone().into(),
-            "nbf" => token.content.not_before.unwrap_or_default().into(),
+            "nbf" => token
+                .content
+                .registered
+                .not_before
+                .unwrap_or_default()
+                .into(),
             "iat" => whole_seconds(claim("iat").and_then(|iat| iat.as_f64()).unwrap_or(0.0)).into(),
             "signature" => String::from_utf8_lossy(&token.signed().unwrap().1).into(),
             name => claim(name).unwrap_or(json!("")),

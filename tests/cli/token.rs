@@ -37,7 +37,7 @@ fn passes(keys: &Value, token: &str) -> bool {
         checked: &[],
         verifier: &Verifier::default(),
         host: &NoHost,
-        now: now(),
+        now: &now(),
     };
     matches!(evaluate(&policy, known, &request), Outcome::Forward(..))
 }

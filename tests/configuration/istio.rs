@@ -234,7 +234,7 @@ fn passes(policy: &Policy, host: &dyn Host, headers: Vec<(String, Vec<u8>)>) -> 
         checked: &[],
         verifier: &Verifier::default(),
         host,
-        now: now(),
+        now: &now(),
     };
     let outcome = evaluate(policy, known, &Request::new(headers));
     matches!(outcome, Outcome::Forward(..))
@@ -306,7 +306,7 @@ fn wanted(policy: &Policy) -> (KeyStore, KeySetId) {
         checked: &[],
         verifier: &Verifier::default(),
         host: &NoHost,
-        now: 0,
+        now: &0,
     };
     match evaluate(policy, known, &request) {
         Outcome::Await(ids) => (keys, ids[0]),

@@ -121,19 +121,19 @@ fn what_a_common_request_costs() {
     let closed = config(&fixture, &json!({ "authorizationPolicies": policies }));
     let (vm, _) = boot(&closed, Some(verify_signature));
     fixture.ask(&vm, "good");
-    let looks = [
-        ("proxy_get_current_time_nanoseconds", 1),
-        ("proxy_get_header_map_pairs", 1),
-    ];
+    let looks = [("proxy_get_header_map_pairs", 1)];
     let without = calls(&vm, || vm.request(&request(&[])));
     assert_eq!(without, looks.into());
     let with = calls(&vm, || fixture.ask(&vm, "good"));
+    let dates = [("proxy_get_current_time_nanoseconds", 1)];
     let takes_out = [("proxy_remove_header_map_value", 1)];
-    assert_eq!(with, looks.into_iter().chain(takes_out).collect());
+    let verifies: BTreeMap<_, _> = looks.into_iter().chain(dates).collect();
+    let all = verifies.clone().into_iter().chain(takes_out);
+    assert_eq!(with, all.collect());
 
     let mut forwarding = closed.clone();
     forwarding["jwtRules"][0]["forwardOriginalToken"] = json!(true);
     let (vm, _) = boot(&forwarding, Some(verify_signature));
     fixture.ask(&vm, "good");
-    assert_eq!(calls(&vm, || fixture.ask(&vm, "good")), looks.into());
+    assert_eq!(calls(&vm, || fixture.ask(&vm, "good")), verifies);
 }
