@@ -1,0 +1,105 @@
+//! What is found while a configuration is read.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde_json::Value;
+
+use super::Input;
+use crate::config::place::Place;
+
+/// One thing that is wrong in a configuration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mistake {
+    /// Where.
+    pub place: Place,
+    /// Whether it is the name there that is wrong, whatever its value.
+    pub is_name: bool,
+    /// What, and what to write instead.
+    pub message: String,
+}
+
+impl Mistake {
+    pub(crate) fn at(place: Place, message: impl Into<String>) -> Self {
+        Self {
+            place,
+            is_name: false,
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.place.steps().is_empty() {
+            write!(formatter, "{}: ", self.place)?;
+        }
+        formatter.write_str(&self.message)
+    }
+}
+
+/// Everything that is wrong in a configuration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mistakes(pub(crate) Vec<Mistake>);
+
+impl Mistakes {
+    /// The mistakes, in the order of the document.
+    pub fn iter(&self) -> impl Iterator<Item = &Mistake> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.0.iter().enumerate() {
+            if index > 0 {
+                formatter.write_str("\n")?;
+            }
+            write!(formatter, "{mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// What is found while reading: mistakes, which refuse the configuration, and warnings.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(super) mistakes: RefCell<Vec<Mistake>>,
+    pub(super) warnings: RefCell<Vec<Mistake>>,
+    pub(super) allows_link_local: bool,
+    /// Whether policies compare hosts without their ports.
+    pub(super) ignores_host_port: bool,
+}
+
+impl Report {
+    /// A report on this document, whose `jwks.allowLinkLocal` and `ignoreHostPort` decide which
+    /// addresses and hosts are mistakes everywhere else.
+    pub(crate) fn on(document: &Value) -> Self {
+        let allowed = document
+            .get("jwks")
+            .and_then(|jwks| jwks.get("allowLinkLocal"));
+        let report = Self::default();
+        let ignored = match document {
+            Value::Object(_) => Input::root(document, &report)
+                .object()
+                .and_then(|document| document.field("ignore_host_port")),
+            _ => None,
+        };
+        Self {
+            allows_link_local: allowed == Some(&Value::Bool(true)),
+            ignores_host_port: ignored.unwrap_or_default(),
+            ..report
+        }
+    }
+
+    /// What was read, and warnings; or everything that kept it from being read.
+    pub(crate) fn into_result<T>(self, read: Option<T>) -> Result<(T, Vec<Mistake>), Mistakes> {
+        let mistakes = self.mistakes.into_inner();
+        match read {
+            Some(read) if mistakes.is_empty() => Ok((read, self.warnings.into_inner())),
+            _ => Err(Mistakes(mistakes)),
+        }
+    }
+}
