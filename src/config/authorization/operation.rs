@@ -1,0 +1,126 @@
+//! What a rule is about.
+
+use serde_json::Value;
+
+use super::{compile, conditions};
+use crate::authz::{Condition, HostMatch, PathMatch, PeerPattern, Test};
+use crate::config::reader::{Input, Read, record};
+use crate::config::schema::{Schemas, a};
+use crate::config::text::Text;
+use crate::matcher::StringMatch;
+
+/// All of these must hold.
+#[derive(Debug)]
+pub(crate) struct Operation(pub(super) Vec<Condition<PeerPattern>>);
+
+record! {
+    /// Istio's `Operation`.
+    pub(crate) struct OperationFields {
+        /// Hosts, whole, with the port where the request has one; case doesn't count.
+        hosts: Vec<HostMatch>,
+        /// Hosts that don't match.
+        not_hosts: Vec<HostMatch>,
+        /// Methods, such as `GET`.
+        methods: Vec<Text>,
+        /// Methods that don't match.
+        not_methods: Vec<Text>,
+        /// Paths, without the query. In a template the segment `{*}` is one segment, which isn't
+        /// empty, and `{**}` anything, also nothing; `{**}` is the last of them:
+        /// `/foo/{*}/bar/{**}`.
+        paths: Vec<PathMatch>,
+        /// Paths that don't match.
+        not_paths: Vec<PathMatch>,
+        /// Our own ports, in quotes.
+        ports: Vec<Port>,
+        /// Ports that don't match.
+        not_ports: Vec<Port>,
+    }
+}
+
+impl Read for Operation {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let fields = OperationFields::read(input)?;
+        let methods = |texts: Vec<Text>| {
+            Test::Header(":method".to_owned(), compile(&texts, StringMatch::header))
+        };
+        let ports = |ports: Vec<Port>| {
+            Test::DestinationPort(ports.into_iter().map(|port| port.0).collect())
+        };
+        let conditions = conditions([
+            (false, Test::Host(fields.hosts)),
+            (true, Test::Host(fields.not_hosts)),
+            (false, methods(fields.methods)),
+            (true, methods(fields.not_methods)),
+            (false, Test::Path(fields.paths)),
+            (true, Test::Path(fields.not_paths)),
+            (false, ports(fields.ports)),
+            (true, ports(fields.not_ports)),
+        ]);
+        if conditions.is_empty() {
+            input.mistake("`operation` must not be empty: remove `to` to match any operation");
+        }
+        Some(Self(conditions))
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        OperationFields::schema(schemas)
+    }
+}
+
+impl Read for HostMatch {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let Text(host) = Text::read(input)?;
+        let ignores_port = input.ignores_host_port();
+        // Any port is none in particular.
+        let name = match ignores_port {
+            true => host.strip_suffix(":*").unwrap_or(&host),
+            false => &host,
+        };
+        let after_address = name.rsplit(']').next().unwrap_or(name);
+        if ignores_port && after_address.contains(':') {
+            input.mistake(
+                "`ignoreHostPort` leaves no port to compare: write the host without, or `:*`",
+            );
+            return None;
+        }
+        Some(Self {
+            pattern: StringMatch::host(name),
+            ignores_port,
+        })
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
+    }
+}
+
+impl Read for PathMatch {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let Text(path) = Text::read(input)?;
+        Self::parse(&path)
+            .map_err(|error| input.mistake(error))
+            .ok()
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
+    }
+}
+
+/// A port, which Istio writes as a string.
+#[derive(Debug)]
+pub(crate) struct Port(pub(super) u16);
+
+impl Read for Port {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let port = input.text()?.parse().ok().map(Self);
+        if port.is_none() {
+            input.mistake("not a port: write a number from 0 to 65535 in quotes");
+        }
+        port
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
+    }
+}
