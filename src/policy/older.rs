@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Compiler;
+use super::compiler::Compiler;
 use crate::authn::Rule;
 use crate::authn::legacy::{Origin, Peer, Placed, Policies, Policy, Reach};
 use crate::config::Defaults;
