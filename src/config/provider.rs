@@ -45,7 +45,7 @@ record! {
         /// formats (`%REQ(...)%`) can't be filled in and are a mistake.
         include_additional_headers_in_check: Additional,
         /// Can't be written: there is no body yet when a request is decided upon.
-        include_request_body_in_check: Option<Anything>,
+        include_request_body_in_check: Option<RequestBody>,
         /// Headers of an answer with status 200 that the upstream gets; the client's own never do.
         headers_to_upstream_on_allow: Vec<HeaderPattern>,
         /// Headers of an answer with another status that the client gets, besides `location` and
@@ -250,16 +250,16 @@ impl Read for Additional {
     }
 }
 
-/// A value that says no more than that it is there.
+/// Istio's `EnvoyExternalAuthorizationRequestBody`, of which only counts that it is there.
 #[derive(Debug)]
-pub(crate) struct Anything;
+pub(crate) struct RequestBody;
 
-impl Read for Anything {
+impl Read for RequestBody {
     fn read(_: &Input<'_>) -> Option<Self> {
         Some(Self)
     }
 
     fn schema(_: &mut Schemas) -> Value {
-        Value::Bool(true)
+        a("object")
     }
 }
