@@ -187,6 +187,9 @@ impl<'a> Reference<'a> {
             let with: String = with.collect();
             return format!("[object{s}{with}](#{})", place.anchor());
         }
+        if let Some(title) = schema["title"].as_str() {
+            return format!("{title}{s}");
+        }
         if let Some(values) = schema["enum"].as_array() {
             let values = values.iter().filter_map(Value::as_str);
             let values: Vec<String> = values.map(|value| format!("`{value}`")).collect();
@@ -220,8 +223,6 @@ impl<'a> Reference<'a> {
                 }
                 _ => format!("object{s}"),
             },
-            // Nothing but durations has a pattern.
-            (Some("string"), _) if schema.get("pattern").is_some() => format!("duration{s}"),
             (Some(kind), (Some(from), Some(to))) => format!("{kind}{s} from {from} to {to}"),
             (Some(kind), _) => format!("{kind}{s}"),
             (None, _) => "anything".to_owned(),

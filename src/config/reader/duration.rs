@@ -17,7 +17,11 @@ impl Read for Duration {
     }
 
     fn schema(_: &mut Schemas) -> Value {
-        json!({ "type": "string", "pattern": "^([0-9.]+(h|m|s|ms|us|µs|ns))+$" })
+        json!({
+            "title": "duration",
+            "type": "string",
+            "pattern": "^([0-9.]+(h|m|s|ms|us|µs|ns))+$",
+        })
     }
 }
 
