@@ -36,7 +36,7 @@ fn the_reference_that_is_checked_in() {
     assert!(written.expect("a page") == printed, "it is out of date");
 }
 
-/// Every field of every object, and each link leads to one heading.
+/// Every field of every object with its meaning, and each link leads to one heading.
 #[test]
 fn the_reference_is_whole() {
     let page = fs::read_to_string(project("docs/reference.md")).expect("a page");
@@ -66,6 +66,10 @@ fn the_reference_is_whole() {
     });
     for name in fields {
         assert!(page.contains(&format!("\n| `{name}` | ")), "{name}");
+    }
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
+        let meaning = row.split(" | ").nth(2).unwrap_or_default();
+        assert!(!meaning.trim().is_empty(), "{row}");
     }
 }
 
