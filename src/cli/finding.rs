@@ -178,14 +178,19 @@ fn human(findings: &[Finding], files: usize) -> String {
         let _ = writeln!(text, "{}\n", finding.human(&renderer));
     }
     let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
-    let plural = |count: usize, one: &str, more: &str| match count {
-        0 => format!("no {more}"),
+    let counted = |count: usize, none: &str, one: &str, more: &str| match count {
+        0 => format!("no {none}"),
         1 => format!("1 {one}"),
         count => format!("{count} {more}"),
     };
-    let mistakes = plural(count(Severity::Mistake), "mistake", "mistakes");
-    let advice = plural(count(Severity::Advice), "piece of advice", "advice");
-    let files = plural(files, "file", "files");
+    let mistakes = counted(count(Severity::Mistake), "mistakes", "mistake", "mistakes");
+    let advice = counted(
+        count(Severity::Advice),
+        "advice",
+        "piece of advice",
+        "pieces of advice",
+    );
+    let files = counted(files, "files", "file", "files");
     let _ = writeln!(text, "{files}: {mistakes}, {advice}");
     text
 }
