@@ -173,7 +173,9 @@ impl Import {
                 Failure(format!("{}:{line}:{column}: {message}", source.name))
             })?;
             for document in documents {
-                gathered.document(&document.value(), notes)?;
+                let gather = gathered.document(&document.value(), notes);
+                gather
+                    .map_err(|Failure(message)| Failure(format!("{}: {message}", source.name)))?;
             }
             Ok(())
         };

@@ -41,7 +41,9 @@ impl Gathered {
         let (version, kind) = (text("apiVersion"), text("kind"));
         if kind.is_empty() {
             return Err(Failure(
-                "a document without `kind` is no resource of Kubernetes".to_owned(),
+                "a document without `kind` is no resource of Kubernetes. A configuration of the plugin \
+                 needs no import: it goes to the filter as it is"
+                    .to_owned(),
             ));
         }
         let group = version.split_once('/').map_or("", |(group, _)| group);
