@@ -10,13 +10,16 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use clap::Args;
+use serde_json::Value;
 
 use self::advice::Advice;
 use self::subject::{Kind, Subject};
+use super::configuration::elsewhere;
 use super::finding::{Finding, Format, Severity, print};
 use super::source::{Source, Unreadable};
+use super::test::Suite;
 use super::{Failure, Status};
-use crate::config::reader::{Input, Mistake, Mistakes, Read as _, Report};
+use crate::config::reader::{Input, Mistake, Mistakes, Read, Report};
 use crate::istio::Resource;
 use crate::policy::Policy;
 
@@ -26,8 +29,8 @@ const MISTAKE: &str = "mistake";
 /// Find what is wrong with configurations and Istio resources.
 ///
 /// Takes a plugin configuration (JSON or YAML), Istio resources, a WasmPlugin, an
-/// EnvoyExtensionPolicy, or an Envoy configuration with the plugin in it, and shows every mistake
-/// where it stands. Advice is about what the plugin takes, and what may hurt later. Exit status: 0
+/// EnvoyExtensionPolicy, an Envoy configuration with the plugin in it, or policy tests, and shows
+/// every mistake where it stands. Advice is about what the plugin takes, and what may hurt later. Exit status: 0
 /// if there is no mistake, 1 if there is one, 2 if something can't be read.
 #[derive(Args, Debug)]
 pub(super) struct Check {
@@ -55,7 +58,10 @@ impl Check {
             }
         }
         if checked.files == 0 {
-            return Err(Failure("no file to check".to_owned()));
+            return Err(Failure(
+                "no .json, .yaml or .yml there has anything of Portcullis or Istio's security in it"
+                    .to_owned(),
+            ));
         }
         let files = checked.files;
         let findings = checked.findings();
@@ -129,18 +135,23 @@ impl Checked {
                     Err(Mistakes(mistakes)) => self.mistakes(source, subject, &mistakes, false),
                 }
                 let mut advice = Advice::default();
-                advice.configuration(source, &subject.node);
+                advice.configuration(source, &subject.node, &elsewhere(&value, node));
                 self.findings.extend(advice.finish());
             }
             Kind::Resource => {
-                let report = Report::default();
-                let read = Resource::read(&Input::root(&value, &report));
-                match report.into_result(read) {
-                    Ok((_, warnings)) => self.mistakes(source, subject, &warnings, true),
-                    Err(Mistakes(mistakes)) => self.mistakes(source, subject, &mistakes, false),
-                }
+                self.read::<Resource>(source, subject, &value);
                 self.resources.resource(source, &subject.node);
             }
+            Kind::Suite => self.read::<Suite>(source, subject, &value),
+        }
+    }
+
+    fn read<T: Read>(&mut self, source: &Rc<Source>, subject: &Subject, value: &Value) {
+        let report = Report::default();
+        let read = T::read(&Input::root(value, &report));
+        match report.into_result(read) {
+            Ok((_, warnings)) => self.mistakes(source, subject, &warnings, true),
+            Err(Mistakes(mistakes)) => self.mistakes(source, subject, &mistakes, false),
         }
     }
 

@@ -9,7 +9,13 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::check::subject::{self, Kind};
 use super::source::{Source, Unreadable};
+use crate::config;
+use crate::config::reader::{Input, Readable, Report};
+use crate::istio::{Here, Resource};
 use crate::policy::{Node, Policy};
+
+/// How many resources for other workloads are named.
+const MAX_NAMED: usize = 10;
 
 /// What files don't say.
 #[derive(Args, Clone, Debug, Default)]
@@ -56,6 +62,7 @@ impl Configuration {
                 match subject.kind {
                     Kind::Configuration(node) => configurations.push(Self { document, node }),
                     Kind::Resource => resources.push(document),
+                    Kind::Suite => {}
                 }
             }
         }
@@ -68,7 +75,8 @@ impl Configuration {
             (None, 1) => 0,
             (None, _) => {
                 return Err(Failure(format!(
-                    "there are {count} configurations in the files: choose one with `plugin`, 1 to {count}"
+                    "there are {count} configurations in the files: choose one, 1 to {count}, with \
+                     `--plugin` or, in a file of tests, `plugin`"
                 )));
             }
             (Some(number), _) => number.wrapping_sub(1),
@@ -106,5 +114,37 @@ impl Configuration {
                 "the configuration is refused; `portcullis check` shows where:\n{mistakes}"
             ))
         })
+    }
+
+    pub(super) fn elsewhere(&self) -> Option<String> {
+        named(&elsewhere(&self.document, &self.node))
+    }
+}
+
+/// The resources of a configuration that are for other workloads, and so have no effect.
+pub(super) fn elsewhere(document: &Value, node: &Node) -> Vec<Resource> {
+    let report = Report::default();
+    let read = Input::root(document, &report).object().and_then(|object| {
+        let workload = object.field::<Option<config::Workload>>("workload")?;
+        let resources = object.field::<Vec<Readable<Resource>>>("resources")?;
+        Some((Here::new(workload.as_ref(), node), resources))
+    });
+    let Some((here, resources)) = read else {
+        return Vec::new();
+    };
+    let resources = resources.into_iter().filter_map(|readable| readable.0);
+    resources
+        .filter(|resource| resource.applies(&here) == Ok(false))
+        .collect()
+}
+
+/// Resources in a few words, if there is one.
+pub(super) fn named(resources: &[Resource]) -> Option<String> {
+    let (first, rest) = resources.split_at(resources.len().min(MAX_NAMED));
+    let first: Vec<String> = first.iter().map(ToString::to_string).collect();
+    let first = first.join(", ");
+    match rest.len() {
+        0 => Some(first).filter(|first| !first.is_empty()),
+        rest => Some(format!("{first} and {rest} more")),
     }
 }

@@ -132,7 +132,8 @@ pub(super) fn now() -> Result<u64, Failure> {
 
 impl Explain {
     pub(super) fn run(&self) -> Result<Status, Failure> {
-        let policy = Configuration::read(&self.files, &self.workload)?.compile()?;
+        let configuration = Configuration::read(&self.files, &self.workload)?;
+        let policy = configuration.compile()?;
         let written = self.written()?;
         let request = written.request();
         let now = self.now.map_or_else(now, Ok)?;
@@ -143,6 +144,7 @@ impl Explain {
             request: &request,
             decision: &decision,
             now,
+            elsewhere: configuration.elsewhere(),
         };
         match self.format {
             Format::Human => anstream::print!("{}", told.tree()),

@@ -11,7 +11,8 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use self::issuers::Issuers;
-use self::suite::{Configured, Expected, Number, Suite};
+pub(super) use self::suite::Suite;
+use self::suite::{Configured, Expected, Number};
 use super::configuration::{Configuration, Workload};
 use super::decision::{Decision, Outside, Wanted, decide, metadata};
 use super::explain::{now, told::Told};
@@ -100,8 +101,10 @@ fn read(path: &Path) -> Result<Suite, Failure> {
     let documents = source.documents().map_err(unreadable)?;
     let [document] = documents.as_slice() else {
         return Err(Failure(format!(
-            "{}: there is more than one document in it",
-            source.name
+            "{}: tests are one document with `configuration` and `tests`, and this has {}: name the \
+             policies in `configuration`",
+            source.name,
+            documents.len()
         )));
     };
     let (value, report) = (document.value(), Report::default());
@@ -165,6 +168,7 @@ fn run(path: &Path) -> Result<Ran, Failure> {
             request: &request,
             decision: &decision,
             now,
+            elsewhere: configuration.elsewhere(),
         };
         let rules = decision.explanation.rules.iter();
         let matched = rules.filter(|rule| rule.matched);

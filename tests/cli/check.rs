@@ -205,7 +205,12 @@ fn istio_s_rules() {
 /// What `portcullis check FILE.yaml` prints in the folder of the samples is in `FILE.txt`.
 #[test]
 fn what_people_see() {
-    for (name, expected) in [("advice", 0), ("envoy", 1), ("resources", 1)] {
+    for (name, expected) in [
+        ("advice", 0),
+        ("elsewhere", 0),
+        ("envoy", 1),
+        ("resources", 1),
+    ] {
         let folder = project("tests/cli/check");
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_portcullis"))
             .args(["check", &format!("{name}.yaml")])
@@ -257,6 +262,9 @@ fn what_holds_a_configuration() {
         // Where it isn't known of which workload it is, nothing is out of place.
         ("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: { namespace: foo }\nspec: { selector: { matchLabels: { a: b } } }".to_owned(), 0),
         ("node: { metadata: { NAMESPACE: foo } }\nstatic_resources:\n  x:\n    '@type': type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm\n    config: { configuration: { '@type': type.googleapis.com/google.protobuf.Struct, value: { resources: [{ apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: { namespace: foo } }] } } }".to_owned(), 0),
+        ("configuration: there.yaml\ntests:\n- { name: x, expect: maybe }".to_owned(), 3),
+        (format!("tests: [{{ name: x, expect: deny }}]\nconfiguration: {wrong}"), 2),
+        ("tests: [{ name: x, expect: deny }]\nconfiguration: { jwtRules: [{ issuer: a }] }".to_owned(), 0),
         ("a: b\n c: d\n".to_owned(), 2),
         ("jwtRules: []\njwtRules: []\n".to_owned(), 2),
     ] {

@@ -241,6 +241,32 @@ fn the_tree_names_conditions() {
 }
 
 #[test]
+fn resources_for_other_workloads_are_named() {
+    let file = project("tests/cli/check/elsewhere.yaml");
+    let explained = |format| {
+        let arguments = [
+            "explain",
+            utf8(&file),
+            "--format",
+            format,
+            "--",
+            "https://a.test/",
+        ];
+        portcullis(&arguments)
+    };
+    let names = "AuthorizationPolicy shop/staff, AuthorizationPolicy shopp/others";
+    let (tree, status) = explained("human");
+    assert!(
+        tree.contains(&format!("for other workloads: {names}\n")),
+        "{tree}"
+    );
+    assert_eq!(status, 0, "{tree}");
+    let (json, _) = explained("json");
+    let told: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(told["elsewhere"], names);
+}
+
+#[test]
 fn without_keys_nothing_is_decided() {
     // {"alg":"ES256"} {"iss":"https://idp.test"}
     let token = "authorization: Bearer eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lkcC50ZXN0In0.AA";

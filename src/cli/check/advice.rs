@@ -7,8 +7,11 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use self::policy::Policy;
+use crate::cli::configuration::named;
 use crate::cli::finding::{Finding, Severity};
 use crate::cli::source::{Node, Source};
+use crate::config::place::Place;
+use crate::istio::Resource;
 use crate::path::Normalization;
 
 /// Rules and policies that count together, and what was found of them so far.
@@ -49,7 +52,13 @@ fn list<'n>(node: &'n Node, name: &str) -> &'n [Node] {
 
 impl Advice {
     /// A plugin configuration, which says all that counts.
-    pub(super) fn configuration(&mut self, source: &Rc<Source>, node: &Node) {
+    /// Resources that are elsewhere leave the others alone.
+    pub(super) fn configuration(
+        &mut self,
+        source: &Rc<Source>,
+        node: &Node,
+        elsewhere: &[Resource],
+    ) {
         self.is_whole = true;
         self.ignores_host_port = field(node, "ignoreHostPort")
             .is_some_and(|value| value.value() == serde_json::Value::Bool(true));
@@ -59,8 +68,20 @@ impl Advice {
             Some("DECODE_AND_MERGE_SLASHES") => Normalization::DecodeAndMergeSlashes,
             _ => Normalization::Base,
         };
-        for resource in list(node, "resources") {
-            self.resource(source, resource);
+        for (index, resource) in list(node, "resources").iter().enumerate() {
+            let place = Place::default().member("resources").item(index);
+            if !elsewhere.iter().any(|other| other.place == place) {
+                self.resource(source, resource);
+            }
+        }
+        if let (Some(first), Some(names)) = (elsewhere.first(), named(elsewhere)) {
+            let place = first.place.clone().member("metadata").member("name");
+            let span = node.pointed(&place, false, &source.text);
+            let text = format!(
+                "for other workloads than this one, and so without effect: {names}; compare namespace \
+                 and selector with what `workload`, or the selector of a WasmPlugin, says"
+            );
+            self.found(source, "elsewhere", span, text);
         }
         for rule in list(node, "jwtRules") {
             self.rule(source, rule);

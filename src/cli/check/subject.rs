@@ -1,6 +1,7 @@
 //! What of a file the plugin reads.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use crate::cli::source::{Node, Source, Unreadable};
 use crate::policy;
@@ -29,6 +30,8 @@ pub(in crate::cli) enum Kind {
     Configuration(policy::Node),
     /// An Istio resource that stands alone.
     Resource,
+    /// Policy tests.
+    Suite,
 }
 
 type Found = Vec<Result<Subject, Unreadable>>;
@@ -39,7 +42,10 @@ pub(in crate::cli) fn find(documents: &[Node], source: &Source, is_named: bool) 
     let mut found = Found::new();
     for document in documents {
         let before = found.len();
-        find_in(document, source, &mut found);
+        match suite(document) {
+            Some(suite) => found.extend(suite.map(Ok)),
+            None => find_in(document, source, &mut found),
+        }
         let is_of_others = |name: &&str| document.get(name).is_some();
         let is_plain = documents.len() == 1 && !OF_OTHERS.iter().any(is_of_others);
         if found.len() == before && (is_named && is_plain || is_configuration(document)) {
@@ -55,6 +61,27 @@ fn configuration(node: Node, metadata: policy::Node) -> Subject {
         node,
         kind: Kind::Configuration(metadata),
     }
+}
+
+/// Policy tests, and the configuration that is written in them.
+fn suite(document: &Node) -> Option<impl Iterator<Item = Subject>> {
+    let within = document.get("configuration")?;
+    document.get("tests")?;
+    let tests = Subject {
+        node: document.clone(),
+        kind: Kind::Suite,
+    };
+    let metadata = policy::Node {
+        namespace: document
+            .get("namespace")
+            .and_then(Node::text)
+            .map(str::to_owned),
+        labels: document.get("labels").map(strings),
+        trust_domain: None,
+    };
+    let is_inline = !within.members().is_empty();
+    let inline = is_inline.then(|| configuration(within.clone(), metadata));
+    Some(iter::once(tests).chain(inline))
 }
 
 /// Whether an object says what only ours say.

@@ -17,6 +17,8 @@ pub(in crate::cli) struct Told<'a> {
     pub(in crate::cli) request: &'a Request,
     pub(in crate::cli) decision: &'a Decision,
     pub(in crate::cli) now: u64,
+    /// The resources that had no say, being for other workloads.
+    pub(in crate::cli) elsewhere: Option<String>,
 }
 
 impl Told<'_> {
@@ -38,6 +40,8 @@ impl Told<'_> {
                 below.push(Tree::new(Mark::None, self.title(stage), rules));
             }
         }
+        let elsewhere = self.elsewhere.iter();
+        below.extend(elsewhere.map(|names| Tree::leaf(format!("for other workloads: {names}"))));
         let notes = self.decision.notes.iter().cloned();
         below.extend(
             notes

@@ -21,6 +21,7 @@ impl Told<'_> {
         let mut told = json!({
             "tokens": attempts.collect::<Vec<_>>(),
             "rules": rules.collect::<Vec<_>>(),
+            "elsewhere": self.elsewhere,
             "notes": notes,
             "filterState": self.told().map(|told| {
                 let state = told.state.iter();
