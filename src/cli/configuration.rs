@@ -36,6 +36,8 @@ pub(super) struct Workload {
 pub(super) struct Configuration {
     pub(super) document: Value,
     node: Node,
+    /// Whether it is made of resources that stand alone, which don't say where the proxy is.
+    is_bare: bool,
 }
 
 /// What stands before and behind the first `=`.
@@ -60,14 +62,21 @@ impl Configuration {
                 let subject = found.map_err(unreadable)?;
                 let document = subject.node.value();
                 match subject.kind {
-                    Kind::Configuration(node) => configurations.push(Self { document, node }),
+                    Kind::Configuration(node) => configurations.push(Self {
+                        document,
+                        node,
+                        is_bare: false,
+                    }),
                     Kind::Resource => resources.push(document),
                     Kind::Suite => {}
                 }
             }
         }
         if configurations.is_empty() && !resources.is_empty() {
-            configurations.push(Self::inline(json!({ "resources": resources })));
+            configurations.push(Self {
+                is_bare: true,
+                ..Self::inline(json!({ "resources": resources }))
+            });
         }
         let count = configurations.len();
         let index = match (workload.plugin, count) {
@@ -93,6 +102,7 @@ impl Configuration {
         Self {
             document,
             node: Node::default(),
+            is_bare: false,
         }
     }
 
@@ -110,9 +120,11 @@ impl Configuration {
 
     pub(super) fn compile(&self) -> Result<Policy, Failure> {
         Policy::read(&self.document, &self.node).map_err(|mistakes| {
-            Failure(format!(
-                "the configuration is refused; `portcullis check` shows where:\n{mistakes}"
-            ))
+            let help = match self.is_bare && self.node.namespace.is_none() {
+                true => "--namespace and --labels say where the proxy is, in a file of tests `namespace` and `labels`",
+                false => "`portcullis check` shows where",
+            };
+            Failure(format!("the configuration is refused; {help}:\n{mistakes}"))
         })
     }
 

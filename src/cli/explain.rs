@@ -132,6 +132,13 @@ pub(super) fn now() -> Result<u64, Failure> {
 
 impl Explain {
     pub(super) fn run(&self) -> Result<Status, Failure> {
+        let is_address = |file: &&PathBuf| file.to_string_lossy().contains("://");
+        if let Some(file) = self.files.iter().find(is_address) {
+            return Err(Failure(format!(
+                "{} is no file: write the request behind `--`, as for curl",
+                file.display()
+            )));
+        }
         let configuration = Configuration::read(&self.files, &self.workload)?;
         let policy = configuration.compile()?;
         let written = self.written()?;

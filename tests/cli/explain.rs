@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::portcullis;
 use crate::support::case::{Case, Play, Suite, server_key, text};
 use crate::support::check::{Observed, differences};
 use crate::support::tally::Tally;
 use crate::support::{project, scenarios, shared, to_bytes};
+use crate::{portcullis, said};
 
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -330,4 +330,19 @@ fn files_and_arguments_that_are_wrong() {
     let several = project("envoy/envoy.yaml");
     let (printed, status) = portcullis(&["explain", utf8(&several), "--", "http://a.test/"]);
     assert_eq!((printed.as_str(), status), ("", 2));
+}
+
+#[test]
+fn what_is_wrong_is_said_with_what_helps() {
+    let bare = project("tests/cli/check/resources.yaml");
+    let several = project("envoy/envoy.yaml");
+    for (arguments, help) in [
+        (&[utf8(&several), "https://a.test/"][..], "behind `--`"),
+        (&[utf8(&several), "--", "https://a.test/"], "`--plugin`"),
+        (&[utf8(&bare), "--", "https://a.test/"], "--namespace"),
+    ] {
+        let (_, said, status) = said(&[&["explain"], arguments].concat());
+        assert!(said.contains(help), "{said}");
+        assert_eq!(status, 2, "{said}");
+    }
 }
