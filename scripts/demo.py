@@ -241,7 +241,7 @@ def keep(table: Table, keys: Keys, certificates: Path, admin_port: int) -> None:
         "BAR": keys.mint("issuer-bar", subject="bob"),
         "ADMIN": grouped(keys, "admin"),
     }
-    print("\nLeft running until Ctrl-C. Things to try:\n")
+    print("\nLeft running until Ctrl-C. To be pasted into another shell, in this folder:\n")
     for name, token in tokens.items():
         print(f"{name}={token}")
     print(
@@ -254,7 +254,7 @@ curl -i localhost:{guarded}/admin -H 'host: {FOO}' -H "authorization: Bearer $AD
 curl -i localhost:{guarded}/healthz
 curl -i localhost:{mesh}/
 (cd {certificates} && curl -i --cacert ca.pem --cert sleep.pem --key sleep-key.pem https://localhost:{mesh}/)
-curl localhost:{admin_port}/stats?filter=wasm
+curl 'localhost:{admin_port}/stats?filter=portcullis_requests_total&usedonly'
 
 TOKEN=$({Path(sys.executable).relative_to(ROOT)} envoy/idp.py --keys {keys.path} token --audience httpbin --expire 5)""",
         flush=True,
