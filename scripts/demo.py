@@ -254,7 +254,7 @@ curl -i localhost:{guarded}/admin -H 'host: {FOO}' -H "authorization: Bearer $AD
 curl -i localhost:{guarded}/healthz
 curl -i localhost:{mesh}/
 (cd {certificates} && curl -i --cacert ca.pem --cert sleep.pem --key sleep-key.pem https://localhost:{mesh}/)
-curl 'localhost:{admin_port}/stats?filter=portcullis_requests_total&usedonly'
+curl -s 'localhost:{admin_port}/stats/prometheus?filter=portcullis_requests_total&usedonly'
 
 TOKEN=$({Path(sys.executable).relative_to(ROOT)} envoy/idp.py --keys {keys.path} token --audience httpbin --expire 5)""",
         flush=True,

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::check::subject::{self, Kind};
+use super::check::subject::{self, Kind, Subject};
 use super::source::{Source, Unreadable};
 use crate::config;
 use crate::config::reader::{Input, Readable, Report};
@@ -50,52 +50,28 @@ impl Configuration {
     /// Reads files as `check` does: there is one configuration in them, or one is chosen, or there are
     /// Istio's resources alone, which make one together.
     pub(super) fn read<P: AsRef<Path>>(files: &[P], workload: &Workload) -> Result<Self, Failure> {
-        let (mut configurations, mut resources) = (Vec::new(), Vec::new());
-        for path in files {
-            let source = Source::read(path.as_ref())?;
-            let unreadable = |Unreadable { span, message }: Unreadable| {
-                let (line, column) = source.position(span.start);
-                Failure(format!("{}:{line}:{column}: {message}", source.name))
-            };
-            let documents = source.documents().map_err(unreadable)?;
-            for found in subject::find(&documents, &source, true) {
-                let subject = found.map_err(unreadable)?;
-                let document = subject.node.value();
-                match subject.kind {
-                    Kind::Configuration(node) => configurations.push(Self {
-                        document,
-                        node,
-                        is_bare: false,
-                    }),
-                    Kind::Resource => resources.push(document),
-                    Kind::Suite => {}
-                }
-            }
-        }
-        if configurations.is_empty() && !resources.is_empty() {
-            configurations.push(Self {
-                is_bare: true,
-                ..Self::inline(json!({ "resources": resources }))
-            });
-        }
+        let mut configurations = found(files)?;
         let count = configurations.len();
         let index = match (workload.plugin, count) {
             (_, 0) => return Err(Failure("there is no configuration in the files".to_owned())),
             (None, 1) => 0,
             (None, _) => {
+                let numbered = (1..).zip(&configurations);
+                let places = numbered.map(|(number, (place, _))| format!("{number} at {place}"));
                 return Err(Failure(format!(
-                    "there are {count} configurations in the files: choose one, 1 to {count}, with \
-                     `--plugin` or, in a file of tests, `plugin`"
+                    "there are {count} configurations in the files: choose one with `--plugin` or, in a \
+                     file of tests, `plugin`: {}",
+                    places.collect::<Vec<_>>().join(", ")
                 )));
             }
-            (Some(number), _) => number.wrapping_sub(1),
+            (Some(number), _) if (1..=count).contains(&number) => number - 1,
+            _ => {
+                return Err(Failure(format!(
+                    "there are only {count} configurations in the files"
+                )));
+            }
         };
-        match configurations.into_iter().nth(index) {
-            Some(configuration) => Ok(configuration.of(workload)),
-            None => Err(Failure(format!(
-                "there are only {count} configurations in the files"
-            ))),
-        }
+        Ok(configurations.swap_remove(index).1.of(workload))
     }
 
     pub(super) fn inline(document: Value) -> Self {
@@ -131,6 +107,45 @@ impl Configuration {
     pub(super) fn elsewhere(&self) -> Option<String> {
         named(&elsewhere(&self.document, &self.node))
     }
+}
+
+/// The configurations in files, and where they are.
+fn found<P: AsRef<Path>>(files: &[P]) -> Result<Vec<(String, Configuration)>, Failure> {
+    let (mut configurations, mut resources) = (Vec::new(), Vec::new());
+    for path in files {
+        let source = Source::read(path.as_ref())?;
+        let unreadable = |Unreadable { span, message }: Unreadable| {
+            let (line, column) = source.position(span.start);
+            Failure(format!("{}:{line}:{column}: {message}", source.name))
+        };
+        let documents = source.documents().map_err(unreadable)?;
+        for found in subject::find(&documents, &source, true) {
+            let Subject { node, kind } = found.map_err(unreadable)?;
+            let document = node.value();
+            match kind {
+                Kind::Configuration(metadata) => {
+                    let (line, _) = source.position(node.span.start);
+                    let place = format!("{}:{line}", source.name);
+                    let configuration = Configuration {
+                        document,
+                        node: metadata,
+                        is_bare: false,
+                    };
+                    configurations.push((place, configuration));
+                }
+                Kind::Resource => resources.push(document),
+                Kind::Suite => {}
+            }
+        }
+    }
+    if configurations.is_empty() && !resources.is_empty() {
+        let configuration = Configuration {
+            is_bare: true,
+            ..Configuration::inline(json!({ "resources": resources }))
+        };
+        configurations.push((String::new(), configuration));
+    }
+    Ok(configurations)
 }
 
 /// The resources of a configuration that are for other workloads, and so have no effect.

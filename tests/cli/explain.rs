@@ -338,7 +338,7 @@ fn what_is_wrong_is_said_with_what_helps() {
     let several = project("envoy/envoy.yaml");
     for (arguments, help) in [
         (&[utf8(&several), "https://a.test/"][..], "behind `--`"),
-        (&[utf8(&several), "--", "https://a.test/"], "`--plugin`"),
+        (&[utf8(&several), "--", "https://a.test/"], "2 at "),
         (&[utf8(&bare), "--", "https://a.test/"], "--namespace"),
     ] {
         let (_, said, status) = said(&[&["explain"], arguments].concat());
