@@ -254,6 +254,7 @@ fn what_is_here_is_right() {
 fn what_holds_a_configuration() {
     let file = folder("holders").join("holder.yaml");
     let wrong = "{ jwtRules: [{ issuer: a, timeout: 0s }] }";
+    const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
     for (content, expected) in [
         (format!("apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec:\n  pluginConfig: {wrong}"), 4),
         (format!("apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyExtensionPolicy\nspec:\n  wasm:\n  - name: other\n    config: {{ a: b }}\n  - name: ours\n    config: {wrong}"), 8),
@@ -265,6 +266,8 @@ fn what_holds_a_configuration() {
         ("configuration: there.yaml\ntests:\n- { name: x, expect: maybe }".to_owned(), 3),
         (format!("tests: [{{ name: x, expect: deny }}]\nconfiguration: {wrong}"), 2),
         ("tests: [{ name: x, expect: deny }]\nconfiguration: { jwtRules: [{ issuer: a }] }".to_owned(), 0),
+        (format!("static_resources:\n  x:\n    '@type': {WASM}\n    config:\n      configuration: {{ jwtRules: [{{ issuer: a }}] }}"), 5),
+        (format!("static_resources:\n  x:\n    '@type': {WASM}\n    config:\n      name: portcullis\n      configuration:\n        '@type': type.googleapis.com/google.protobuf.StringValue\n        value: 'jwtRules: []'"), 8),
         ("a: b\n c: d\n".to_owned(), 2),
         ("jwtRules: []\njwtRules: []\n".to_owned(), 2),
     ] {

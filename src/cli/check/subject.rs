@@ -10,6 +10,8 @@ use crate::policy;
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 /// The type of a configuration that is JSON in a string.
 const STRING: &str = "type.googleapis.com/google.protobuf.StringValue";
+/// The type of one that is written out.
+const STRUCT: &str = "type.googleapis.com/google.protobuf.Struct";
 /// Members by which resources of Kubernetes and configurations of Envoy are known.
 const OF_OTHERS: [&str; 4] = [
     "apiVersion",
@@ -151,6 +153,15 @@ fn filters(node: &Node, source: &Source, metadata: &policy::Node, found: &mut Fo
     if node.get("@type").and_then(Node::text) == Some(WASM) {
         let plugin = node.get("config");
         let written = plugin.and_then(|plugin| plugin.get("configuration"));
+        if let Some(bare) = written.filter(|written| is_configuration(written)) {
+            found.push(Err(Unreadable {
+                span: bare.span.clone(),
+                message: format!(
+                    "Envoy takes nothing without a type here: write `\"@type\": {STRUCT}`, and this as `value` \
+                     beside it"
+                ),
+            }));
+        }
         return embedded(node, written, source, metadata, found);
     }
     let members = node.members().iter().map(|(_, member)| member);
@@ -179,7 +190,13 @@ fn embedded(
     };
     let kind = written.get("@type").and_then(Node::text);
     let node = match (kind, written.get("value")) {
-        (Some(STRING), Some(text)) => text.json(source.text.as_str()),
+        (Some(STRING), Some(text)) => text.json(source.text.as_str()).map_err(|wrong| Unreadable {
+            message: format!(
+                "{}; YAML goes into a `google.protobuf.Struct`",
+                wrong.message
+            ),
+            ..wrong
+        }),
         (Some(_), Some(value)) => Ok(value.clone()),
         _ => Ok(written.clone()),
     };
