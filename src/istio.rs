@@ -70,6 +70,10 @@ impl Kind {
     }
 }
 
+/// Versions of Istio's API.
+const SECURITY: &[&str] = &["security.istio.io/v1", "security.istio.io/v1beta1"];
+const OLDER: &[&str] = &["authentication.istio.io/v1alpha1"];
+
 impl Read for Resource {
     fn read(input: &Input<'_>) -> Option<Self> {
         let object = input.object()?;
@@ -124,7 +128,10 @@ impl Read for Resource {
                 (spec.attachment, Kind::MeshPolicy(spec.rules))
             }
             _ => {
-                input.mistake(format!(
+                let mut versions = SECURITY.iter().chain(OLDER);
+                let is_known = versions.any(|known| *known == api_version);
+                let wrong = if is_known { "kind" } else { "api_version" };
+                object.mistake_at(wrong, format!(
                     "`{kind}` of `{api_version}` is not supported by this version of Portcullis: \
                      write a RequestAuthentication, AuthorizationPolicy or PeerAuthentication of \
                      security.istio.io/v1, or a Policy or MeshPolicy of \
@@ -159,8 +166,7 @@ impl Read for Resource {
                 "additionalProperties": false,
             })
         };
-        let security = &["security.istio.io/v1", "security.istio.io/v1beta1"];
-        let older = &["authentication.istio.io/v1alpha1"];
+        let (security, older) = (SECURITY, OLDER);
         let policy = schemas.of_istio::<LegacyPolicy>();
         any_of([
             resource(

@@ -90,7 +90,7 @@ fn every_mistake_is_listed_at_once() {
             "resources[0].spec.jwtRules[0].jwksUri: not an absolute URI: it must start with \
              https:// or http://",
             "resources[0].spec.jwtRules[1].jwks: not JSON: expected ident at line 1 column 2",
-            "resources[1]: `Service` of `v1` is not supported by this version of Portcullis: \
+            "resources[1].apiVersion: `Service` of `v1` is not supported by this version of Portcullis: \
              write a RequestAuthentication, AuthorizationPolicy or PeerAuthentication of \
              security.istio.io/v1, or a Policy or MeshPolicy of \
              authentication.istio.io/v1alpha1, and leave other kinds out",
@@ -112,7 +112,11 @@ fn every_mistake_is_listed_at_once() {
 #[test]
 fn what_is_no_configuration() {
     for (text, expected) in [
-        ("", "the plugin configuration is empty"),
+        (
+            "",
+            "the plugin configuration is empty: write at least one of `resources`, `jwtRules`, \
+             `authorizationPolicies`",
+        ),
         (
             "{",
             "the plugin configuration is not JSON: EOF while parsing an object at line 1 column 1",

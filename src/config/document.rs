@@ -16,7 +16,10 @@ use crate::json;
 /// It is neither.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Mistakes> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(mistake("the plugin configuration is empty"));
+        return Err(mistake(
+            "the plugin configuration is empty: write at least one of `resources`, `jwtRules`, \
+             `authorizationPolicies`",
+        ));
     }
     match json::parse(bytes) {
         Ok(value) => Ok(value),
@@ -92,8 +95,16 @@ mod tests {
     #[test]
     fn refuses_the_rest() {
         for (bytes, message) in [
-            (&b""[..], "the plugin configuration is empty"),
-            (b" \n", "the plugin configuration is empty"),
+            (
+                &b""[..],
+                "the plugin configuration is empty: write at least one of `resources`, `jwtRules`, \
+                 `authorizationPolicies`",
+            ),
+            (
+                b" \n",
+                "the plugin configuration is empty: write at least one of `resources`, `jwtRules`, \
+                 `authorizationPolicies`",
+            ),
             (
                 b"{\"a\":1,\"a\":2}",
                 "the plugin configuration is not JSON: duplicate member \"a\" at line 1 column 13",

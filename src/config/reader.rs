@@ -201,6 +201,14 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Reports a mistake in this member.
+    pub(crate) fn mistake_at(&self, name: &str, message: String) {
+        match self.member(name, self.input.dialect) {
+            Some(member) => member.mistake(message),
+            None => self.input.mistake(message),
+        }
+    }
+
     /// The member with this name, unless it is null.
     fn member(&self, name: &str, dialect: Dialect) -> Option<Input<'a>> {
         let camel = camel_case(name);
