@@ -7,6 +7,7 @@
 mod attributes;
 mod host;
 mod logger;
+mod map;
 mod metrics;
 mod root;
 mod shared;

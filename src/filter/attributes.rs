@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 
 use super::host::{self, Status};
+use super::map;
 use crate::connection::{Attribute, Host, Metadata, Untold};
 use crate::evaluate::Clock;
 
@@ -19,7 +20,7 @@ impl Host for CurrentRequest {
         let value = property(&["metadata", "filter_metadata", filter, key])?;
         // Envoy writes a list as a map whose names are the items.
         Ok(value.map(
-            |value| match host::pairs(&value).filter(|_| !value.is_empty()) {
+            |value| match map::pairs(&value).filter(|_| !value.is_empty()) {
                 Some(items) => {
                     Metadata::List(items.into_iter().map(|(name, _)| name.into()).collect())
                 }

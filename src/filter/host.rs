@@ -9,17 +9,17 @@
     reason = "the host is reached through C functions; each is called in one place"
 )]
 
-use std::ops::Range;
 use std::ptr::{null, null_mut};
 use std::time::Duration;
 
 use proxy_wasm::hostcalls;
 
+use super::map::{lines, pairs, serialised};
 use crate::check::Check;
 use crate::jwks::{Fetch, FetchError};
 use crate::metrics::Kind;
 use crate::reply::Reply;
-use crate::request::{Line, Request};
+use crate::request::Request;
 
 /// The host refused a call: the status of the Proxy-Wasm ABI 0.2.1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -252,45 +252,6 @@ fn header_map(map: u32) -> Result<Vec<u8>, Status> {
     bytes(|data, size| unsafe { proxy_get_header_map_pairs(map, data, size) })
 }
 
-/// Takes apart a serialised map.
-pub(crate) fn pairs(map: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
-    let lines = lines(map)?.into_iter();
-    lines
-        .map(|line| {
-            // Envoy takes no name that isn't ASCII; if one came, its bytes must not be lost.
-            let name = String::from_utf8_lossy(map.get(line.name)?).into_owned();
-            Some((name, map.get(line.value)?.to_vec()))
-        })
-        .collect()
-}
-
-/// Where the lines of a serialised map are: a count, the sizes of all names and values, and then
-/// the names and values themselves, each with a zero byte behind it.
-fn lines(map: &[u8]) -> Option<Vec<Line>> {
-    if map.is_empty() {
-        return Some(Vec::new());
-    }
-    let number = |bytes: &[u8; 4]| usize::try_from(u32::from_le_bytes(*bytes)).ok();
-    let (count, rest) = map.split_first_chunk()?;
-    let sizes = number(count)?.checked_mul(8)?;
-    let (sizes, _) = rest.get(..sizes)?.as_chunks::<4>();
-    let mut at = 4 + sizes.len() * 4;
-    let mut take = |size: &[u8; 4]| -> Option<Range<usize>> {
-        let piece = at..at.checked_add(number(size)?)?;
-        at = piece.end.checked_add(1)?;
-        (piece.end <= map.len()).then_some(piece)
-    };
-    let mut lines = Vec::with_capacity(sizes.len() / 2);
-    for pair in sizes.as_chunks().0 {
-        let [name, value] = pair;
-        lines.push(Line {
-            name: take(name)?,
-            value: take(value)?,
-        });
-    }
-    Some(lines)
-}
-
 /// Puts one line behind those of the request.
 pub(crate) fn add_request_header(name: &str, value: &[u8]) -> Result<(), Status> {
     add_header(REQUEST_HEADERS, name, value)
@@ -427,25 +388,6 @@ pub(crate) fn send(reply: &Reply) -> Result<(), Status> {
     })
 }
 
-/// The opposite of [`pairs`].
-fn serialised(headers: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let size = |text: &[u8]| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let count = u32::try_from(headers.len()).unwrap_or(u32::MAX);
-    let mut map = count.to_le_bytes().to_vec();
-    for (name, value) in headers {
-        map.extend(size(name.as_bytes()));
-        map.extend(size(value));
-    }
-    for text in headers
-        .iter()
-        .flat_map(|(name, value)| [name.as_bytes(), value])
-    {
-        map.extend_from_slice(text);
-        map.push(0);
-    }
-    map
-}
-
 /// Sends a fetch; the answer comes to the context whose callback is running. Its status is one
 /// that the SDK lists: Envoy answers `Ok`, `BadArgument` or `InternalFailure`.
 pub(crate) fn send_fetch(fetch: &Fetch) -> Result<u32, FetchError> {
@@ -478,28 +420,4 @@ fn call(cluster: &str, headers: Vec<(&str, &str)>, timeout: Duration) -> Result<
             _ => FetchError::NoAnswer,
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn maps_come_back_as_they_went() {
-        let headers = [("a", b"1".to_vec()), ("", vec![]), ("a", b"\xff".to_vec())];
-        let headers = headers.map(|(name, value)| (name.to_owned(), value));
-        assert_eq!(pairs(&serialised(&headers)).unwrap(), headers);
-        assert_eq!(pairs(&[]).unwrap(), []);
-        assert_eq!(pairs(&serialised(&[])).unwrap(), []);
-    }
-
-    #[test]
-    fn broken_maps_are_no_maps() {
-        let whole = serialised(&[("name".to_owned(), b"value".to_vec())]);
-        for end in 1..whole.len() - 1 {
-            assert_eq!(pairs(&whole[..end]), None, "{end}");
-        }
-        assert_eq!(pairs(&[0xff; 4]), None);
-        assert_eq!(pairs(&[0xff; 64]), None);
-    }
 }
