@@ -304,7 +304,10 @@ impl Authentication {
         let mut changes = authenticated.removal.changes();
         if !self.written.is_empty() {
             let names = request.headers().map(|(name, _)| name);
-            let stripped = names.filter(|name| self.written.iter().any(|own| *own == folded(name)));
+            let stripped = names.filter(|name| {
+                let name = folded(name);
+                self.written.iter().any(|own| *own == name)
+            });
             let mut stripped: Vec<&str> = stripped.collect();
             sorted::by(&mut stripped, Ord::cmp);
             stripped.dedup();

@@ -156,13 +156,8 @@ impl Token {
 
     /// What is signed, and the signature over it.
     fn signed(&self) -> Result<(&[u8], Vec<u8>), Reason> {
-        let text = &self.content.text;
-        let dot = memchr::memrchr(b'.', text).ok_or(Reason::Malformed)?;
-        let (signed, signature) = text.split_at(dot);
-        Ok((
-            signed,
-            decode_signature(signature.get(1..).unwrap_or_default())?,
-        ))
+        let (signed, signature) = split(&self.content.text).ok_or(Reason::Malformed)?;
+        Ok((signed, decode_signature(signature)?))
     }
 
     /// Compares what the token says with what is expected, before any signature is looked at.
@@ -213,7 +208,8 @@ impl Content {
     /// About how many bytes of memory it takes.
     fn size(&self) -> u64 {
         // Claims take several times what they take as text, and so may what is written of them.
-        1024 + 4 * self.text.len() as u64
+        let signed = split(&self.text).map_or(0, |(signed, _)| signed.len());
+        1024 + 3 * signed as u64 + self.text.len() as u64
     }
 
     fn validate(&self, expected: &Expected, now: u64) -> Result<(), Reason> {
@@ -281,6 +277,13 @@ fn object(part: &[u8], encoding: Reason, syntax: Reason) -> Result<Map<String, V
         Ok(Value::Object(members)) => Ok(members),
         _ => Err(syntax),
     }
+}
+
+/// What is signed, and the signature as it was sent.
+fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let dot = memchr::memrchr(b'.', text)?;
+    let (signed, signature) = text.split_at(dot);
+    Some((signed, signature.get(1..)?))
 }
 
 fn decode_signature(part: &[u8]) -> Result<Vec<u8>, Reason> {

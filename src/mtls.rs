@@ -1,15 +1,18 @@
 //! Mutual TLS, where a PeerAuthentication asks for it.
 
+use std::collections::BTreeMap;
+
 use crate::config::peer_authentication::{Mode, PeerAuthentication};
 use crate::connection::Connection;
 use crate::outcome::{Reason, Refusal};
+use crate::sorted;
 
 /// What the PeerAuthentications that apply here come to.
 #[derive(Debug, Default)]
 pub(crate) struct MutualTls {
     everywhere: Requirement,
     /// By port of the workload, where that isn't as everywhere.
-    ports: Vec<(u16, Requirement)>,
+    ports: BTreeMap<u16, Requirement>,
 }
 
 /// The PeerAuthentication that requires mutual TLS, if one does.
@@ -47,17 +50,15 @@ impl MutualTls {
             };
             composed.everywhere = requirement(own.spec.mode(), &composed.everywhere);
             let ports = own.spec.ports();
-            composed.ports = ports
-                .map(|(port, mode)| (port, requirement(mode, &composed.everywhere)))
-                .collect();
+            let ports = ports.map(|(port, mode)| (port, requirement(mode, &composed.everywhere)));
+            composed.ports = sorted::collected(ports);
         }
         composed
     }
 
     /// The PeerAuthentications that require mutual TLS on some port.
     pub(crate) fn requirers(&self) -> impl Iterator<Item = &str> {
-        let ports = self.ports.iter().map(|(_, requirement)| requirement);
-        let all = ports.chain([&self.everywhere]);
+        let all = self.ports.values().chain([&self.everywhere]);
         all.flatten().map(String::as_str)
     }
 
@@ -82,10 +83,7 @@ impl MutualTls {
             return self.everywhere.as_deref();
         }
         match connection.destination_port() {
-            Some(port) => {
-                let own = self.ports.iter().rfind(|(own, _)| *own == port);
-                own.map_or(&self.everywhere, |(_, own)| own).as_deref()
-            }
+            Some(port) => self.ports.get(&port).unwrap_or(&self.everywhere).as_deref(),
             // It may be any of them.
             None => self.required_by(),
         }

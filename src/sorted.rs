@@ -1,4 +1,4 @@
-//! Sorting for what is sorted when a configuration is loaded.
+//! Sorting in little code.
 //!
 //! The standard library's sort takes 7 kB of the module for each type that it sorts, so here one
 //! copy of it sorts places instead. Its maps sort what they are collected from: they are extended.

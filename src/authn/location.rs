@@ -206,6 +206,7 @@ fn crumbs(request: &Request) -> impl Iterator<Item = (usize, usize, &[u8])> {
 #[derive(Debug)]
 pub(crate) struct Removal<'r> {
     request: &'r Request,
+    /// In order, each once.
     places: SmallVec<[Place; 2]>,
 }
 
@@ -218,7 +219,9 @@ impl<'r> Removal<'r> {
     }
 
     pub(crate) fn add(&mut self, place: Place) {
-        self.places.push(place);
+        if let Err(index) = self.places.binary_search(&place) {
+            self.places.insert(index, place);
+        }
     }
 
     /// The changes that leave every other byte of the request as it is.
@@ -227,20 +230,18 @@ impl<'r> Removal<'r> {
         if self.places.is_empty() {
             return changes;
         }
-        if self
-            .places
-            .iter()
-            .any(|place| matches!(place, Place::Param(_)))
+        if let Some(Place::Param(_)) = self.first_from(Place::Param(0))
             && let Some(target) = self.request.target()
         {
             changes.push(Change::Set(":path".to_owned(), self.target(target)));
         }
+        let mut done: SmallVec<[&[u8]; 2]> = SmallVec::new();
         for touched in self.request.places().filter(|line| self.touches(*line)) {
             let name = self.request.name_at(touched);
-            let is_done = |line| self.touches(line) && self.request.name_at(line) == name;
-            if (0..touched).any(is_done) {
+            if done.contains(&name) {
                 continue;
             }
+            done.push(name);
             let text = String::from_utf8_lossy(name);
             changes.push(Change::Remove(text.to_string()));
             for line in self.request.places() {
@@ -255,27 +256,34 @@ impl<'r> Removal<'r> {
     }
 
     fn touches(&self, line: usize) -> bool {
-        self.places.iter().any(|place| match place {
-            Place::Line(own) | Place::Crumb(own, _) => *own == line,
-            Place::Param(_) => false,
-        })
+        let crumb = self.first_from(Place::Crumb(line, 0));
+        self.has(Place::Line(line)) || matches!(crumb, Some(Place::Crumb(own, _)) if own == line)
+    }
+
+    fn has(&self, place: Place) -> bool {
+        self.places.binary_search(&place).is_ok()
+    }
+
+    fn first_from(&self, place: Place) -> Option<Place> {
+        let index = self.places.partition_point(|own| *own < place);
+        self.places.get(index).copied()
     }
 
     /// What stays of a line; `None`: nothing.
     fn line(&self, line: usize, value: &[u8]) -> Option<Vec<u8>> {
-        if self.places.contains(&Place::Line(line)) {
+        if self.has(Place::Line(line)) {
             return None;
         }
         let crumbs = value.split(|byte| *byte == b';').enumerate();
         let kept: Vec<&[u8]> = crumbs
-            .filter(|(crumb, _)| !self.places.contains(&Place::Crumb(line, *crumb)))
+            .filter(|(crumb, _)| !self.has(Place::Crumb(line, *crumb)))
             .map(|(_, text)| text)
             .collect();
         if kept.is_empty() {
             return None;
         }
         let rest = kept.join(&b';');
-        let first_is_gone = self.places.contains(&Place::Crumb(line, 0));
+        let first_is_gone = self.has(Place::Crumb(line, 0));
         Some(match first_is_gone {
             true => without_leading_spaces(&rest).to_vec(),
             false => rest,
@@ -287,7 +295,7 @@ impl<'r> Removal<'r> {
         let params = query.unwrap_or_default().split(|byte| *byte == b'&');
         let kept: Vec<&[u8]> = params
             .enumerate()
-            .filter(|(index, _)| !self.places.contains(&Place::Param(*index)))
+            .filter(|(index, _)| !self.has(Place::Param(*index)))
             .map(|(_, param)| param)
             .collect();
         let mut rest = path.to_vec();
@@ -423,6 +431,36 @@ mod tests {
             let headers: Vec<_> = lines.iter().map(|line| ("cookie", *line)).collect();
             assert_eq!(texts(&own, &headers), expected, "{lines:?}");
         }
+    }
+
+    /// Whatever order they are found in, by however many rules.
+    #[test]
+    fn places_are_taken_out_once_each() {
+        let request = request(&[
+            (":path", "/a?t=A&x&t=B"),
+            ("x-p", "keep"),
+            ("cookie", "s=A; a=1; s=B"),
+            ("x-p", "Tok T"),
+            ("cookie", "s=C"),
+        ]);
+        let all = locations(&[("x-p", "Tok ")], &["t"], &["s"]);
+        let places: Vec<Place> = all.find(&request).iter().map(|token| token.place).collect();
+        assert_eq!(places.len(), 6);
+        let changes = |places: &mut dyn Iterator<Item = &Place>| {
+            let mut removal = Removal::new(&request);
+            places.for_each(|place| removal.add(*place));
+            removal.changes()
+        };
+        let expected = [
+            Change::Set(":path".into(), b"/a?x".to_vec()),
+            Change::Remove("cookie".into()),
+            Change::Append("cookie".into(), b"a=1".to_vec()),
+            Change::Remove("x-p".into()),
+            Change::Append("x-p".into(), b"keep".to_vec()),
+        ];
+        assert_eq!(changes(&mut places.iter()), expected);
+        let twice_and_backwards = places.iter().chain(&places).rev();
+        assert_eq!(changes(&mut { twice_and_backwards }), expected);
     }
 
     #[test]

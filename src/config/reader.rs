@@ -203,32 +203,38 @@ impl<'a> Object<'a> {
 
     /// Reports a mistake in this member.
     pub(crate) fn mistake_at(&self, name: &str, message: String) {
-        match self.member(name, self.input.dialect) {
-            Some(member) => member.mistake(message),
+        let [camel, snake] = self.spellings(name);
+        match camel.or(snake) {
+            Some((name, value)) => self.input.child(Step::Member(name), value).mistake(message),
             None => self.input.mistake(message),
         }
     }
 
     /// The member with this name, unless it is null.
     fn member(&self, name: &str, dialect: Dialect) -> Option<Input<'a>> {
-        let camel = camel_case(name);
-        let spelled_camel = self.members.get_key_value(&camel);
-        let spelled_snake = match self.input.dialect {
-            Dialect::Istio if camel != name => self.members.get_key_value(name),
-            _ => None,
-        };
-        if spelled_camel.is_some() && spelled_snake.is_some() {
+        let [camel, snake] = self.spellings(name);
+        if let (Some((camel, _)), Some((snake, _))) = (camel, snake) {
             self.input.mistake(format!(
-                "`{camel}` and `{name}` are the same field: write it once"
+                "`{camel}` and `{snake}` are the same field: write it once"
             ));
         }
-        match spelled_camel.or(spelled_snake)? {
+        match camel.or(snake)? {
             (_, Value::Null) => None,
             (name, value) => Some(Input {
                 dialect,
                 ..self.input.child(Step::Member(name), value)
             }),
         }
+    }
+
+    /// The members with this name, in camelCase and, where that counts, in snake_case.
+    fn spellings(&self, name: &str) -> [Option<(&'a String, &'a Value)>; 2] {
+        let camel = camel_case(name);
+        let snake = match self.input.dialect {
+            Dialect::Istio if camel != name => self.members.get_key_value(name),
+            _ => None,
+        };
+        [self.members.get_key_value(&camel), snake]
     }
 
     /// Reports every member that is none of `fields` and `beyond`, the fields that Istio doesn't

@@ -34,6 +34,13 @@ impl Host for CurrentRequest {
 #[derive(Debug, Default)]
 pub(crate) struct HostClock(OnceCell<Result<u64, Untold>>);
 
+impl HostClock {
+    /// Whether it was asked, and didn't tell.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.0.get().is_some_and(Result::is_err)
+    }
+}
+
 impl Clock for HostClock {
     fn now(&self) -> Result<u64, Untold> {
         *self.0.get_or_init(|| host::now().map_err(|_| Untold))

@@ -193,7 +193,7 @@ impl Worker {
         answer(refusal, Some(&self.policy), request)
     }
 
-    /// `None` where the host doesn't hand out the request.
+    /// `None` where the host doesn't hand out the request, or the time that it takes to decide.
     fn outcome(&self, met: &Met) -> Option<(Request, Outcome)> {
         if self.shared.is_none() {
             // Envoy loads the plugin into threads that serve nothing, too. This one does, so now
@@ -203,17 +203,17 @@ impl Worker {
         let request = host::request().ok()?;
         // Envoy hands out an empty header where it has none any more.
         request.value(":method")?;
-        let keys = &*self.keys.borrow();
+        let (keys, clock) = (&*self.keys.borrow(), HostClock::default());
         let known = Known {
             keys,
             waited: &met.key_sets,
             checked: &met.checked,
             verifier: &self.verifier,
             host: &CurrentRequest,
-            now: &HostClock::default(),
+            now: &clock,
         };
         let outcome = evaluate(&self.policy, known, &request);
-        Some((request, outcome))
+        (!clock.has_failed()).then_some((request, outcome))
     }
 
     /// The SDK hands the answer of a call to the context that made it, and a stream may be gone by

@@ -13,15 +13,16 @@ use quick_cache::unsync::Cache;
 use quick_cache::{OptionsBuilder, Weighter};
 use rustc_hash::FxBuildHasher;
 
-use super::{Content, Token, Verified};
+use super::{Content, Token, Verified, split};
 use crate::config::reader::Mistakes;
 use crate::jwks::{Algorithm, HostVerifier, Key, KeySet, VerifySignature};
 use crate::outcome::Reason;
 use crate::policy::Policy;
 
-/// Under what a token is remembered: the end of its signature, of which 16 characters are 12 bytes. Who doesn't know
-/// them never gets to have the rest compared.
-type Tail = [u8; 16];
+/// Under what a token is remembered: the first 12 bytes of its signature, in base64url. They are random whatever the
+/// algorithm (the end of an ML-DSA signature hardly is), and who doesn't know them never gets to have the rest
+/// compared.
+type Start = [u8; 16];
 
 /// Verifies tokens for one worker under one policy. The default does all by itself, and remembers
 /// nothing.
@@ -46,7 +47,7 @@ pub struct Counts {
     pub in_here: u64,
 }
 
-type Remembered = Cache<Tail, (Rc<Content>, Weak<KeySet>), Weight, FxBuildHasher>;
+type Remembered = Cache<Start, (Rc<Content>, Weak<KeySet>), Weight, FxBuildHasher>;
 
 /// Bounds the cache in entries and in bytes at once: no entry weighs less than its share.
 #[derive(Clone)]
@@ -54,8 +55,8 @@ struct Weight {
     least: u64,
 }
 
-impl Weighter<Tail, (Rc<Content>, Weak<KeySet>)> for Weight {
-    fn weight(&self, _: &Tail, (content, _): &(Rc<Content>, Weak<KeySet>)) -> u64 {
+impl Weighter<Start, (Rc<Content>, Weak<KeySet>)> for Weight {
+    fn weight(&self, _: &Start, (content, _): &(Rc<Content>, Weak<KeySet>)) -> u64 {
         content.size().max(self.least)
     }
 }
@@ -96,11 +97,11 @@ impl Verifier {
 
     /// Takes a token apart, or remembers how that went.
     pub(crate) fn read(&self, text: &[u8]) -> Result<Token, Reason> {
-        let Some(remembered) = &self.remembered else {
+        let start = signature(text).and_then(<[u8]>::first_chunk);
+        let (Some(remembered), Some(start)) = (&self.remembered, start) else {
             return Token::parse(text);
         };
-        if let Some(tail) = text.last_chunk()
-            && let Some((content, keys)) = remembered.borrow().get(tail)
+        if let Some((content, keys)) = remembered.borrow().get(start)
             && is_same(&content.text, text)
         {
             self.count(|counts| counts.hits += 1);
@@ -135,11 +136,17 @@ impl Verifier {
 
     /// Only verified tokens are remembered: nobody can push them out with what is none.
     pub(super) fn remember(&self, verified: &Verified, keys: &Rc<KeySet>) {
-        if let (Some(remembered), Some(tail)) = (&self.remembered, verified.0.text.last_chunk()) {
-            let entry = (Rc::clone(&verified.0), Rc::downgrade(keys));
-            remembered.borrow_mut().insert(*tail, entry);
+        let Verified(content) = verified;
+        let start = signature(&content.text).and_then(<[u8]>::first_chunk);
+        if let (Some(remembered), Some(start)) = (&self.remembered, start) {
+            let entry = (Rc::clone(content), Rc::downgrade(keys));
+            remembered.borrow_mut().insert(*start, entry);
         }
     }
+}
+
+fn signature(text: &[u8]) -> Option<&[u8]> {
+    split(text).map(|(_, signature)| signature)
 }
 
 /// In words of eight bytes: `==` goes byte by byte in Wasm.
@@ -284,6 +291,18 @@ mod tests {
             let forged = String::from_utf8(forged).unwrap();
             assert!(verify(&verifier, &forged, &keys).is_err(), "{at}");
         }
+    }
+
+    /// The last bytes of an ML-DSA signature are nearly the same in all of them.
+    #[test]
+    fn tokens_are_told_apart_by_the_start_of_their_signatures() {
+        let start = |text: &str| signature(text.as_bytes()).and_then(|s| s.first_chunk().copied());
+        let end = "A".repeat(100);
+        let one = start(&format!("header.payload.0123456789abcdef{end}"));
+        assert_eq!(one.as_ref(), Some(b"0123456789abcdef"));
+        assert_ne!(start(&format!("header.payload.1123456789abcdef{end}")), one);
+        assert_eq!(start("header.payload.0123456789abcde"), None);
+        assert_eq!(start("0123456789abcdef"), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::fixture::{Fixture, NOW, fetch, request};
+use super::fixture::{Fixture, NOW, fetch, is_forwarded, request};
 use crate::support::case::Suite;
 use crate::support::host::{Setup, State, Vm};
 
@@ -134,6 +134,40 @@ fn an_unknown_status_lets_nothing_through() {
                 assert_ne!(function, "proxy_set_property", "{name} got through untold");
             }
         }
+    }
+}
+
+/// An older policy may let a request pass whose token is none; one that can't be told to be none is no such.
+#[test]
+fn a_token_of_unknown_age_is_not_looked_past() {
+    let fixture = Fixture::new();
+    let keys = String::from_utf8(fixture.keys()).expect("JSON");
+    let jwt = json!({ "issuer": fixture.config["jwtRules"][0]["issuer"], "jwks": keys });
+    let config = json!({ "resources": [{
+        "apiVersion": "authentication.istio.io/v1alpha1",
+        "kind": "Policy",
+        "metadata": { "name": "default" },
+        "spec": { "origins": [{ "jwt": jwt }], "originIsOptional": true, "principalBinding": "USE_ORIGIN" },
+    }] });
+    for (forced, status) in [
+        (None, None),
+        (
+            Some(("proxy_get_current_time_nanoseconds".to_owned(), 12)),
+            Some(503),
+        ),
+    ] {
+        let setup = Setup {
+            now: NOW,
+            forced: forced.into_iter().collect(),
+            ..Setup::default()
+        };
+        let (vm, _) = Vm::boot(config.to_string().as_bytes(), setup);
+        let got = match vm.state(fixture.ask(&vm, "expired")) {
+            State::Replied(reply) => Some(reply.status),
+            _ => None,
+        };
+        assert_eq!(got, status);
+        assert!(is_forwarded(&vm, vm.request(&request(&[]))));
     }
 }
 
