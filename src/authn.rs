@@ -53,7 +53,7 @@ pub(crate) struct Rule {
     number: usize,
     expected: Expected,
     keys: Keys,
-    locations: Locations,
+    locations: Rc<Locations>,
     outputs: Vec<Output>,
     forward: bool,
     space_delimited: Vec<String>,
@@ -150,7 +150,11 @@ impl Rule {
             outputs: Output::of(&rule),
             forward: rule.forward_original_token,
             space_delimited,
-            locations: Locations::new(rule.from_headers, rule.from_params, rule.from_cookies),
+            locations: Rc::new(Locations::new(
+                rule.from_headers,
+                rule.from_params,
+                rule.from_cookies,
+            )),
         }
     }
 
@@ -199,6 +203,14 @@ impl Authentication {
         metadata: Option<String>,
     ) -> Self {
         sorted::by(&mut rules, |a, b| a.expected.issuer.cmp(&b.expected.issuer));
+        // Rules that look at the same places share them, so no request has to compare them.
+        let mut known: Vec<Rc<Locations>> = Vec::new();
+        for Rule { locations, .. } in &mut rules {
+            match known.iter().find(|known| *known == locations) {
+                Some(same) => *locations = Rc::clone(same),
+                None => known.push(Rc::clone(locations)),
+            }
+        }
         let outputs = rules.iter().flat_map(|rule| &rule.outputs);
         let written = outputs.map(Output::header).chain(metadata.as_deref());
         let written = written.map(|header| folded(header).into_owned());
@@ -284,7 +296,7 @@ impl Authentication {
     /// What takes every token out of the request, and what looks like one.
     pub(crate) fn without_tokens(&self, request: &Request) -> Changes {
         let default = Locations::new(Vec::new(), Vec::new(), Vec::new());
-        let locations = self.all_rules().map(|rule| &rule.locations);
+        let locations = self.all_rules().map(|rule| &*rule.locations);
         let mut removal = Removal::new(request);
         for token in locations.chain([&default]).flat_map(|l| l.find(request)) {
             removal.add(token.place);

@@ -416,3 +416,15 @@ impl Resource {
         here.is_root(self.namespace.as_deref()) == Ok(true)
     }
 }
+
+/// Resources in a few words, if there is one.
+pub(crate) fn named(resources: &[impl fmt::Display]) -> Option<String> {
+    const MAX_NAMED: usize = 10;
+    let (first, rest) = resources.split_at(resources.len().min(MAX_NAMED));
+    let first: Vec<String> = first.iter().map(ToString::to_string).collect();
+    let first = first.join(", ");
+    match rest.len() {
+        0 => Some(first).filter(|first| !first.is_empty()),
+        rest => Some(format!("{first} and {rest} more")),
+    }
+}

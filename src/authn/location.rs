@@ -44,7 +44,7 @@ pub(crate) struct Token<'r> {
 }
 
 /// Most requests have one.
-pub(crate) type Tokens<'r> = SmallVec<[Token<'r>; 1]>;
+pub(crate) type Found<'r> = SmallVec<[Token<'r>; 1]>;
 
 impl Locations {
     /// Istio's default locations are used where none is configured.
@@ -66,8 +66,8 @@ impl Locations {
     ///
     /// Envoy reads only the first parameter or cookie of a name. An upstream may read another, so
     /// here each one is a token.
-    pub(crate) fn find<'r>(&self, request: &'r Request) -> Tokens<'r> {
-        let mut found = Tokens::new();
+    pub(crate) fn find<'r>(&self, request: &'r Request) -> Found<'r> {
+        let mut found = Found::new();
         for line in request.places() {
             let place = Place::Line(line);
             if self.bearer

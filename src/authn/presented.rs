@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 
 use smallvec::SmallVec;
 
-use super::location::{Locations, Place, Token as Found, Tokens};
+use super::location::{self, Found, Locations, Place};
 use super::{Halt, Rule};
 use crate::evaluate::Known;
 use crate::jwks::KeySetId;
@@ -94,9 +94,9 @@ impl<'p> Search<'p> {
     }
 }
 
-fn read(found: Tokens<'_>, verifier: &Verifier) -> Candidates {
+fn read(found: Found<'_>, verifier: &Verifier) -> Candidates {
     let are_too_many = found.len() > MAX_TOKENS;
-    let read = |Found { text, place }| Candidate {
+    let read = |location::Token { text, place }| Candidate {
         place,
         token: match are_too_many {
             true => Err(Reason::TooManyTokens),

@@ -11,11 +11,8 @@ use super::check::subject::{self, Kind, Subject};
 use super::source::{Source, Unreadable};
 use crate::config;
 use crate::config::reader::{Input, Readable, Report};
-use crate::istio::{Here, Resource};
+use crate::istio::{Here, Resource, named};
 use crate::policy::{Node, Policy};
-
-/// How many resources for other workloads are named.
-const MAX_NAMED: usize = 10;
 
 /// What files don't say.
 #[derive(Args, Clone, Debug, Default)]
@@ -163,15 +160,4 @@ pub(super) fn elsewhere(document: &Value, node: &Node) -> Vec<Resource> {
     resources
         .filter(|resource| resource.applies(&here) == Ok(false))
         .collect()
-}
-
-/// Resources in a few words, if there is one.
-pub(super) fn named(resources: &[Resource]) -> Option<String> {
-    let (first, rest) = resources.split_at(resources.len().min(MAX_NAMED));
-    let first: Vec<String> = first.iter().map(ToString::to_string).collect();
-    let first = first.join(", ");
-    match rest.len() {
-        0 => Some(first).filter(|first| !first.is_empty()),
-        rest => Some(format!("{first} and {rest} more")),
-    }
 }

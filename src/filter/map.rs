@@ -79,6 +79,7 @@ mod tests {
     fn broken_maps_are_no_maps() {
         let whole = serialised(&[("name".to_owned(), b"value".to_vec())]);
         for end in 1..whole.len() - 1 {
+            assert!(lines(&whole[..end]).is_none(), "{end}");
             assert_eq!(pairs(&whole[..end]), None, "{end}");
         }
         assert_eq!(pairs(&[0xff; 4]), None);

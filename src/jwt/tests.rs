@@ -236,3 +236,18 @@ fn limits_that_istio_does_not_have() {
         );
     }
 }
+
+/// Claims take several times their text, a signature doesn't.
+#[test]
+fn a_long_signature_weighs_what_it_is() {
+    let size = |payload: &str, signature: usize| {
+        let signed = token(r#"{"alg":"RS256"}"#, payload);
+        let (signed, _) = signed.rsplit_once('.').unwrap();
+        let text = format!("{signed}.{}", "A".repeat(signature));
+        Token::parse(text.as_bytes()).unwrap().content.size()
+    };
+    let claims = |length: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(length));
+    let least = size(&claims(3), 400);
+    assert_eq!(size(&claims(3), 4400), least + 4000);
+    assert_eq!(size(&claims(3 + 3000), 400), least + 4 * 4000);
+}

@@ -97,8 +97,7 @@ impl Verifier {
 
     /// Takes a token apart, or remembers how that went.
     pub(crate) fn read(&self, text: &[u8]) -> Result<Token, Reason> {
-        let start = signature(text).and_then(<[u8]>::first_chunk);
-        let (Some(remembered), Some(start)) = (&self.remembered, start) else {
+        let (Some(remembered), Some(start)) = (&self.remembered, start(text)) else {
             return Token::parse(text);
         };
         if let Some((content, keys)) = remembered.borrow().get(start)
@@ -137,16 +136,16 @@ impl Verifier {
     /// Only verified tokens are remembered: nobody can push them out with what is none.
     pub(super) fn remember(&self, verified: &Verified, keys: &Rc<KeySet>) {
         let Verified(content) = verified;
-        let start = signature(&content.text).and_then(<[u8]>::first_chunk);
-        if let (Some(remembered), Some(start)) = (&self.remembered, start) {
+        if let (Some(remembered), Some(start)) = (&self.remembered, start(&content.text)) {
             let entry = (Rc::clone(content), Rc::downgrade(keys));
             remembered.borrow_mut().insert(*start, entry);
         }
     }
 }
 
-fn signature(text: &[u8]) -> Option<&[u8]> {
-    split(text).map(|(_, signature)| signature)
+fn start(text: &[u8]) -> Option<&Start> {
+    let (_, signature) = split(text)?;
+    signature.first_chunk()
 }
 
 /// In words of eight bytes: `==` goes byte by byte in Wasm.
@@ -189,6 +188,8 @@ impl fmt::Debug for Verifier {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::json;
 
     use super::*;
@@ -283,20 +284,32 @@ mod tests {
 
     #[test]
     fn a_token_is_the_whole_of_its_text() {
-        let (verifier, keys, token) = (verifier(&json!({})), key_set(KEYS), token(0));
-        assert_eq!(verify(&verifier, &token, &keys), Ok(()));
-        for at in 0..token.len() {
-            let mut forged = token.clone().into_bytes();
-            forged[at] = if forged[at] == b'B' { b'C' } else { b'B' };
-            let forged = String::from_utf8(forged).unwrap();
-            assert!(verify(&verifier, &forged, &keys).is_err(), "{at}");
+        let (verifier, keys) = (verifier(&json!({})), key_set(KEYS));
+        // They are compared in words of eight bytes, so the last one matters in every length.
+        let mut lengths = BTreeSet::new();
+        for subject in (0..10).map(|digits| 10_usize.pow(digits)) {
+            let token = token(subject);
+            lengths.insert(token.len() % 8);
+            assert_eq!(verify(&verifier, &token, &keys), Ok(()));
+            for at in 0..token.len() {
+                let mut forged = token.clone().into_bytes();
+                forged[at] = if forged[at] == b'B' { b'C' } else { b'B' };
+                let forged = String::from_utf8(forged).unwrap();
+                assert!(verify(&verifier, &forged, &keys).is_err(), "{at}");
+                assert!(verify(&verifier, &token[..at], &keys).is_err(), "{at}");
+            }
+            assert!(verify(&verifier, &format!("{token}A"), &keys).is_err());
+            let hits = verifier.counts().hits;
+            assert_eq!(verify(&verifier, &token, &keys), Ok(()));
+            assert_eq!(verifier.counts().hits, hits + 1);
         }
+        assert!(lengths.len() >= 6, "{lengths:?}");
     }
 
     /// The last bytes of an ML-DSA signature are nearly the same in all of them.
     #[test]
     fn tokens_are_told_apart_by_the_start_of_their_signatures() {
-        let start = |text: &str| signature(text.as_bytes()).and_then(|s| s.first_chunk().copied());
+        let start = |text: &str| start(text.as_bytes()).copied();
         let end = "A".repeat(100);
         let one = start(&format!("header.payload.0123456789abcdef{end}"));
         assert_eq!(one.as_ref(), Some(b"0123456789abcdef"));

@@ -13,15 +13,13 @@ use crate::config::reader::{Mistake, Mistakes};
 use crate::config::text::text;
 use crate::config::{AuthorizationRules, Config, Defaults, Jwks, JwtRule, TokenCache};
 use crate::filter_state::FilterState;
-use crate::istio::{DryRun, Here, Kind};
+use crate::istio::{DryRun, Here, Kind, named};
 use crate::jwks::{Fetching, KeySetId, KeySetSource, Origin};
 use crate::metrics::{Counted, Names};
 use crate::mtls::{MutualTls, Scoped};
 use crate::path::Paths;
 use crate::sorted;
 
-/// How many resources for other workloads the log names.
-const MAX_NAMED: usize = 10;
 /// Why an older policy can't stand beside rules for tokens.
 const BESIDE: &str = "a RequestAuthentication applies here, too, and only one of them can decide about \
                       tokens: write a RequestAuthentication and a PeerAuthentication in place of \
@@ -173,13 +171,8 @@ impl Compiler {
         if !older_names.is_empty() {
             summary.push_str(&format!("; authentication by {}", older_names.join(", ")));
         }
-        if !self.elsewhere.is_empty() {
-            let (named, rest) = self.elsewhere.split_at(self.elsewhere.len().min(MAX_NAMED));
-            summary.push_str("; for other workloads: ");
-            summary.push_str(&named.join(", "));
-            if !rest.is_empty() {
-                summary.push_str(&format!(" and {} more", rest.len()));
-            }
+        if let Some(names) = named(&self.elsewhere) {
+            summary.push_str(&format!("; for other workloads: {names}"));
         }
         let nothing = self.rules.is_empty()
             && self.policies.is_empty()

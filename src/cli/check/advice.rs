@@ -7,11 +7,10 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use self::policy::Policy;
-use crate::cli::configuration::named;
 use crate::cli::finding::{Finding, Severity};
 use crate::cli::source::{Node, Source};
 use crate::config::place::Place;
-use crate::istio::Resource;
+use crate::istio::{Resource, named};
 use crate::path::Normalization;
 
 /// Rules and policies that count together, and what was found of them so far.
