@@ -5,6 +5,8 @@ mod location;
 mod metadata;
 mod output;
 mod presented;
+mod removal;
+mod sighting;
 mod told;
 
 use std::rc::Rc;
@@ -13,10 +15,12 @@ use std::time::Duration;
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use self::location::{Locations, Removal};
+use self::location::Locations;
 pub(crate) use self::output::Output;
 use self::presented::{Miss, Presented, Search};
-use crate::config::text::{folded, text};
+use self::removal::Removal;
+pub(crate) use self::sighting::Sought;
+use crate::config::text::text;
 use crate::config::{Defaults, JwtRule, Tokens};
 use crate::connection::{Connection, Untold};
 use crate::evaluate::Known;
@@ -25,6 +29,7 @@ use crate::jwt::{ClaimPath, Expected, Token, Verified};
 use crate::outcome::{Change, Changes, Reason, Refusal};
 use crate::request::Request;
 use crate::sorted;
+use crate::spelling::Names;
 
 /// Envoy's clock tolerance in seconds, which Istio doesn't let anybody change.
 const DEFAULT_CLOCK_SKEW: u64 = 60;
@@ -36,12 +41,13 @@ const SPACE_DELIMITED: [&str; 2] = ["permission", "scope"];
 #[derive(Debug, Default)]
 pub(crate) struct Authentication {
     rules: Vec<Rule>,
+    /// Where these look for tokens.
+    sought: Sought,
     legacy: legacy::Policies,
     /// Which of the presented tokens must verify.
     demanded: Tokens,
-    /// Every header that is written, folded. The client's copies never pass, nor what an upstream may take for
-    /// one.
-    written: Vec<String>,
+    /// Every header that is written. The client's copies never pass, nor what an upstream may take for one.
+    written: Names,
     /// The header that gets the claims for those behind us.
     metadata: Option<String>,
 }
@@ -213,9 +219,9 @@ impl Authentication {
         }
         let outputs = rules.iter().flat_map(|rule| &rule.outputs);
         let written = outputs.map(Output::header).chain(metadata.as_deref());
-        let written = written.map(|header| folded(header).into_owned());
         Self {
-            written: written.collect(),
+            written: Names::new(written),
+            sought: Sought::of(rules.iter()),
             demanded,
             legacy,
             rules,
@@ -246,12 +252,12 @@ impl Authentication {
         request: &'r Request,
         known: Known<'_>,
     ) -> Result<Authenticated<'_, 'r>, Halt> {
-        let search = Search::new(request, known.verifier, self.rules.iter());
+        let search = Search::new(request, known.verifier, &self.sought, self.rules.iter());
         let rules = self.rules.iter();
         let mut presented: SmallVec<[Presented<'_, '_>; 1]> = rules
             .filter_map(|rule| Presented::find(rule, &search))
             .collect();
-        let mut removal = Removal::new(request);
+        let mut removal = search.misspelt(request);
         if presented.is_empty() || request.is_cors_preflight() {
             let places = presented.iter().flat_map(Presented::places);
             places.for_each(|place| removal.add(place));
@@ -283,6 +289,16 @@ impl Authentication {
         })
     }
 
+    /// The headers that rules write.
+    pub(crate) fn written(&self) -> &Names {
+        &self.written
+    }
+
+    /// Whether rules write this header or look for tokens in it.
+    pub(crate) fn sets_or_seeks(&self, header: &[u8]) -> bool {
+        self.written.have(header) || self.sought.has_header(header) || self.legacy.seek(header)
+    }
+
     /// Whether a token can tell whose a request is.
     pub(crate) fn takes_tokens(&self) -> bool {
         self.all_rules().next().is_some()
@@ -297,9 +313,10 @@ impl Authentication {
     pub(crate) fn without_tokens(&self, request: &Request) -> Changes {
         let default = Locations::new(Vec::new(), Vec::new(), Vec::new());
         let locations = self.all_rules().map(|rule| &*rule.locations);
+        let sought = Sought::new(locations.chain([&default]));
         let mut removal = Removal::new(request);
-        for token in locations.chain([&default]).flat_map(|l| l.find(request)) {
-            removal.add(token.place);
+        for seen in sought.find(request) {
+            removal.add(seen.place);
         }
         Changes(removal.changes())
     }
@@ -315,16 +332,7 @@ impl Authentication {
         let taken = identity.and_then(|identity| identity.token.as_ref());
         let mut changes = authenticated.removal.changes();
         if !self.written.is_empty() {
-            let names = request.headers().map(|(name, _)| name);
-            let stripped = names.filter(|name| {
-                let name = folded(name);
-                self.written.iter().any(|own| *own == name)
-            });
-            let mut stripped: Vec<&str> = stripped.collect();
-            sorted::by(&mut stripped, Ord::cmp);
-            stripped.dedup();
-            let stripped = stripped.into_iter();
-            changes.extend(stripped.map(|name| Change::Remove(name.to_owned())));
+            changes.extend(request.removed(|name| self.written.have(name.as_bytes())));
         }
         if let Some(taken) = taken {
             let outputs = || self.outputs(taken);

@@ -9,10 +9,12 @@ use crate::authz::{RuleSet, Subject};
 use crate::config::provider::{Additional, ExtensionProvider, HeaderPattern};
 use crate::config::text::steers_proxy;
 use crate::connection::Connection;
+use crate::evaluate::Known;
 use crate::explain::{Stage, Witness};
 use crate::outcome::{Change, Changes, Denial, Note, Reason, Refusal};
 use crate::request::Request;
 use crate::sorted;
+use crate::spelling::{Names, are_alike};
 
 /// What clients write themselves, and services that are asked are always shown or ask for: their
 /// copies pass where the answer has none.
@@ -118,14 +120,17 @@ impl Checks {
     }
 
     /// Has every service asked about whose policies the request is, one after the other; each sees
-    /// what those before it changed.
+    /// what those before it changed. Of headers that rules write, which are still the client's, it is
+    /// shown none.
     pub(crate) fn pass(
         &self,
         request: &Request,
         connection: &Connection<'_>,
-        answers: &[Checked],
+        Known { checked, .. }: Known<'_>,
+        written: &Names,
         witness: &mut impl Witness,
     ) -> Result<Passed, Held> {
+        let is_hidden = |name: &str| written.have(name.as_bytes()) && !self.write(name);
         let mut changes = self.stripped(request);
         let mut notes = Vec::new();
         for (index, (service, rules)) in self.0.iter().enumerate() {
@@ -147,8 +152,8 @@ impl Checks {
                     ..reason.into()
                 })
             };
-            let Some(checked) = answers.iter().find(|checked| checked.id == id) else {
-                let check = service.check(id, &seen).map(Held::Ask);
+            let Some(checked) = checked.iter().find(|checked| checked.id == id) else {
+                let check = service.check(id, &seen, is_hidden).map(Held::Ask);
                 return Err(check.unwrap_or_else(|| refused(Reason::CheckUnsendable, None)));
             };
             // As `ext_authz`: a service that has trouble of its own hasn't answered.
@@ -171,19 +176,17 @@ impl Checks {
         if self.0.is_empty() {
             return Changes::default();
         }
-        let mut names: Vec<&str> = request.headers().map(|(name, _)| name).collect();
-        sorted::by(&mut names, Ord::cmp);
-        names.dedup();
-        let services = || self.0.iter().map(|(service, _)| service);
-        let is_theirs = |name: &&str| {
-            let may_be_of = |service: &Service| {
-                let mut patterns = service.to_upstream.iter();
-                patterns.any(|pattern| pattern.may_match(name))
-            };
-            !CLIENTS_OWN.contains(name) && services().any(may_be_of)
+        Changes(request.removed(|name| self.write(name)))
+    }
+
+    /// Whether an upstream may take this for a header that only a service writes.
+    pub(crate) fn write(&self, name: &str) -> bool {
+        let mut services = self.0.iter().map(|(service, _)| service);
+        let mut may_be_of = |service: &Service| {
+            let mut patterns = service.to_upstream.iter();
+            patterns.any(|pattern| pattern.may_match(name))
         };
-        let theirs = names.into_iter().filter(is_theirs);
-        Changes(theirs.map(|name| Change::Remove(name.to_owned())).collect())
+        !CLIENTS_OWN.contains(&name) && services.any(&mut may_be_of)
     }
 }
 
@@ -222,7 +225,12 @@ impl Service {
 
     /// What it is asked; `None` where it can't be asked about this request as it is: a `CONNECT`, or
     /// one with bytes that a Wasm filter can't send.
-    fn check(&self, id: CheckId, request: &Request) -> Option<Check> {
+    fn check(
+        &self,
+        id: CheckId,
+        request: &Request,
+        is_hidden: impl Fn(&str) -> bool,
+    ) -> Option<Check> {
         let text = |value| str::from_utf8(value).ok().map(str::to_owned);
         let one = |name: &str| text(request.value(name)?);
         let method = one(":method").filter(|method| method != "CONNECT")?;
@@ -236,8 +244,12 @@ impl Service {
             ("content-length".to_owned(), "0".to_owned()),
         ];
         let is_shown = |name: &str| {
-            (name == "authorization" || one_of(&self.shown, name))
-                && self.added.0.iter().all(|(added, _)| added != name)
+            (name == "authorization" || one_of(&self.shown, name) && !is_hidden(name))
+                && !self
+                    .added
+                    .0
+                    .iter()
+                    .any(|(added, _)| are_alike(added.as_bytes(), name.as_bytes()))
         };
         for (name, value) in request.headers().filter(|(name, _)| is_shown(name)) {
             headers.push((name.to_owned(), text(value)?));

@@ -82,10 +82,11 @@ pub(crate) fn decide(
     // A preflight says nothing of whose it is, so only a policy that lets everybody in would let it pass.
     let unasked = (policy.preflights == Preflights::Allow && request.is_cors_preflight())
         .then(|| PolicySet::new(Vec::new(), Vec::new()));
+    let written = policy.authentication.written();
     let passed = match unasked {
         None => policy
             .checks
-            .pass(request, &connection, known.checked, witness),
+            .pass(request, &connection, known, written, witness),
         Some(_) => Ok(policy.checks.skip(request)),
     };
     let passed = match passed {

@@ -55,6 +55,7 @@ mod policy;
 mod reply;
 mod request;
 mod sorted;
+mod spelling;
 #[cfg(test)]
 mod vectors;
 

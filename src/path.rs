@@ -220,7 +220,7 @@ fn percent_normalized(path: &[u8]) -> Result<Vec<u8>, Reason> {
 }
 
 /// The byte that an escape stands for, its digits, and what follows them.
-fn escaped(text: &[u8]) -> Option<(u8, [u8; 2], &[u8])> {
+pub(crate) fn escaped(text: &[u8]) -> Option<(u8, [u8; 2], &[u8])> {
     let [high, low, rest @ ..] = text else {
         return None;
     };

@@ -22,6 +22,7 @@ use crate::metrics::Names;
 use crate::mtls::MutualTls;
 use crate::outcome::{Lack, Reason};
 use crate::path::Paths;
+use crate::sorted;
 
 /// What Envoy's node metadata tells of the workload; the configuration's `workload` comes first.
 #[derive(Clone, Debug, Default)]
@@ -97,6 +98,19 @@ impl Policy {
         &self.summary
     }
 
+    /// Which of these trailers of a request don't reach the upstream: in any spelling, those that rules
+    /// or services write as headers, and those under which rules look for tokens. Servers may make
+    /// headers of trailers (RFC 9110 section 6.5.1). Each is named once.
+    pub fn forged_trailers<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+        let is_forged = |name: &&str| {
+            self.authentication.sets_or_seeks(name.as_bytes()) || self.checks.write(name)
+        };
+        let mut forged: Vec<&str> = names.filter(is_forged).collect();
+        sorted::by(&mut forged, Ord::cmp);
+        forged.dedup();
+        forged
+    }
+
     /// Whether workers share what they fetch; `None` where the configuration leaves that open.
     pub(crate) fn shares_keys(&self) -> Option<bool> {
         self.shares_keys
@@ -140,4 +154,96 @@ fn misplaced(document: &Value, node: &Node) -> Vec<Mistake> {
     resources
         .filter_map(|resource| Some(resource.misplaced(resource.applies(&here).err()?)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn trailers_that_a_server_may_make_headers_of() {
+        let rule = json!({
+            "issuer": "https://issuer.test",
+            "jwksUri": "https://issuer.test/keys",
+            "fromHeaders": [{ "name": "x-jwt" }],
+            "fromCookies": ["session"],
+            "outputClaimToHeaders": [{ "header": "x-sub", "claim": "sub" }],
+        });
+        let service = json!({
+            "name": "authz",
+            "envoyExtAuthzHttp": {
+                "service": "authz.test",
+                "port": 80,
+                "headersToUpstreamOnAllow": ["x-user-*", "authorization"],
+            },
+        });
+        let policy = json!({
+            "action": "CUSTOM",
+            "provider": { "name": "authz" },
+            "rules": [{}],
+        });
+        let older = json!({
+            "apiVersion": "authentication.istio.io/v1alpha1",
+            "kind": "MeshPolicy",
+            "metadata": { "name": "default" },
+            "spec": { "origins": [{ "jwt": {
+                "issuer": "https://issuer.test",
+                "jwksUri": "https://issuer.test/keys",
+                "jwtHeaders": ["x-older"],
+            } }] },
+        });
+        let sent = [
+            "authorization",
+            "cookie",
+            "grpc-status",
+            "x-jwt",
+            "x-jwt-2",
+            "x-older",
+            "x-sub",
+            "x-user-id",
+            "x.sub",
+            "x_jwt",
+            "x_sub",
+            "x_sub",
+            "x_user.id",
+        ];
+        for (configuration, expected) in [
+            (
+                json!({
+                    "jwtRules": [rule],
+                    "extensionProviders": [service],
+                    "authorizationPolicies": [policy],
+                }),
+                &[
+                    "cookie",
+                    "x-jwt",
+                    "x-sub",
+                    "x-user-id",
+                    "x.sub",
+                    "x_jwt",
+                    "x_sub",
+                    "x_user.id",
+                ][..],
+            ),
+            (
+                json!({ "jwtRules": [{
+                    "issuer": "https://issuer.test",
+                    "jwksUri": "https://issuer.test/keys",
+                }] }),
+                &["authorization"],
+            ),
+            (
+                json!({ "workload": { "namespace": "foo" }, "resources": [older] }),
+                &["x-older"],
+            ),
+            (json!({ "authorizationPolicies": [] }), &[]),
+        ] {
+            let policy = Policy::load(configuration.to_string().as_bytes(), &Node::default());
+            let forged = policy.unwrap();
+            let forged = forged.forged_trailers(sent.into_iter().rev());
+            assert_eq!(forged, expected, "{configuration}");
+        }
+    }
 }

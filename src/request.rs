@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use crate::outcome::{Change, Changes};
+use crate::sorted;
 
 /// The header of one request, pseudo-headers included.
 ///
@@ -66,10 +67,12 @@ impl Request {
         0..self.lines.len()
     }
 
-    /// The name of the line at this place.
-    pub(crate) fn name_at(&self, place: usize) -> &[u8] {
+    /// The name and the value of the line at this place.
+    pub(crate) fn line_at(&self, place: usize) -> (&[u8], &[u8]) {
         let line = self.lines.get(place);
-        line.map_or(&[], |line| self.bytes(&line.name))
+        line.map_or((&[], &[]), |line| {
+            (self.bytes(&line.name), self.bytes(&line.value))
+        })
     }
 
     /// The value of the line at this place, if it has this name.
@@ -117,6 +120,16 @@ impl Request {
     #[must_use]
     pub fn value<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
         self.values(name).next()
+    }
+
+    /// What takes out every line with such a name.
+    pub(crate) fn removed(&self, is_such: impl Fn(&str) -> bool) -> Vec<Change> {
+        let names = self.headers().map(|(name, _)| name);
+        let mut names: Vec<&str> = names.filter(|name| is_such(name)).collect();
+        sorted::by(&mut names, Ord::cmp);
+        names.dedup();
+        let names = names.into_iter();
+        names.map(|name| Change::Remove(name.to_owned())).collect()
     }
 
     /// `:path` as it came, with its query. A `CONNECT` may have none.

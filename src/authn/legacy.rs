@@ -3,9 +3,8 @@
 
 use std::rc::Rc;
 
-use super::location::Removal;
 use super::presented::{self, Presented, Search};
-use super::{Authenticated, Halt, Identity, Principal, Rule, Taken};
+use super::{Authenticated, Halt, Identity, Principal, Rule, Sought, Taken};
 use crate::authz::TrustDomains;
 use crate::config::Tokens;
 use crate::config::legacy::{Binding, Trigger};
@@ -73,6 +72,8 @@ pub(crate) struct Policy {
     pub(crate) origin_is_optional: bool,
     pub(crate) binding: Binding,
     pub(crate) trust_domains: Rc<TrustDomains>,
+    /// Where its rules look for tokens.
+    pub(crate) sought: Sought,
 }
 
 /// How a peer tells who it is.
@@ -124,6 +125,12 @@ impl Policies {
         self.0.iter().flat_map(|placed| placed.policy.all_rules())
     }
 
+    /// Whether one of them looks for tokens in this header.
+    pub(super) fn seek(&self, header: &[u8]) -> bool {
+        let mut policies = self.0.iter();
+        policies.any(|placed| placed.policy.sought.has_header(header))
+    }
+
     /// The policy that decides about this connection's requests, if one does.
     ///
     /// # Errors
@@ -144,6 +151,12 @@ impl Policies {
 }
 
 impl Policy {
+    /// The same, once its rules are there.
+    pub(crate) fn seeking(mut self) -> Self {
+        self.sought = Sought::of(self.all_rules());
+        self
+    }
+
     /// Peers first, then origins. Every token that verifies goes on, asked for or not.
     pub(super) fn authenticate<'r>(
         &self,
@@ -153,7 +166,7 @@ impl Policy {
         demanded: Tokens,
     ) -> Result<Authenticated<'_, 'r>, Halt> {
         let rules = self.all_rules();
-        let search = Search::new(request, known.verifier, rules);
+        let search = Search::new(request, known.verifier, &self.sought, rules);
         let mut of_peers: Vec<_> = self.peers.iter().map(|peer| peer.find(&search)).collect();
         let peer = self.peer(&of_peers, connection, known)?;
         let (asked, others): (Vec<&Origin>, Vec<&Origin>) = self
@@ -170,7 +183,7 @@ impl Policy {
 
         let presented = || of_peers.iter().flatten().chain(&asked).chain(&others);
         let kept = presented::verified(presented(), known)?;
-        let mut removal = Removal::new(request);
+        let mut removal = search.misspelt(request);
         for place in presented().flat_map(Presented::places) {
             if !kept.contains(&place) {
                 if demanded == Tokens::All {

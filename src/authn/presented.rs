@@ -5,8 +5,11 @@ use std::cell::OnceCell;
 
 use smallvec::SmallVec;
 
-use super::location::{self, Found, Locations, Place};
+use super::location::{self, Found, Locations};
+use super::removal::Removal;
+use super::sighting::{Field, Place, Sighting, Sought};
 use super::{Halt, Rule};
+use crate::config::text::steers_proxy;
 use crate::evaluate::Known;
 use crate::jwks::KeySetId;
 use crate::jwt::{Token, Verified, Verifier};
@@ -64,27 +67,47 @@ struct Candidate {
 #[derive(Debug)]
 pub(super) struct Search<'p> {
     found: SmallVec<[(&'p Locations, Candidates); 1]>,
+    /// What an upstream may take for a token, because it has another spelling of such a name.
+    misspelt: SmallVec<[Place; 1]>,
 }
 
 type Candidates = SmallVec<[Candidate; 1]>;
 
 impl<'p> Search<'p> {
-    /// Looks where these rules look.
+    /// Looks where these rules look, whose names are sought.
     pub(super) fn new(
         request: &Request,
         verifier: &Verifier,
+        sought: &Sought,
         rules: impl Iterator<Item = &'p Rule>,
     ) -> Self {
         let mut search = Self {
             found: SmallVec::new(),
+            misspelt: SmallVec::new(),
         };
+        let seen = sought.find(request);
+        if seen.is_empty() {
+            return search;
+        }
         for Rule { locations, .. } in rules {
             if search.at(locations).is_none() {
-                let tokens = read(locations.find(request), verifier);
+                let tokens = read(locations.find(&seen), verifier);
                 search.found.push((locations, tokens));
             }
         }
+        let is_name = |seen: &Sighting<'_>| search.found.iter().any(|(own, _)| own.have(seen));
+        let misspelt = seen
+            .iter()
+            .filter(|seen| !is_needed(seen) && !is_name(seen));
+        search.misspelt = misspelt.map(|seen| seen.place).collect();
         search
+    }
+
+    /// What takes out what no upstream shall take for a token.
+    pub(super) fn misspelt<'r>(&self, request: &'r Request) -> Removal<'r> {
+        let mut removal = Removal::new(request);
+        self.misspelt.iter().for_each(|place| removal.add(*place));
+        removal
     }
 
     fn at(&self, locations: &Locations) -> Option<&[Candidate]> {
@@ -92,6 +115,11 @@ impl<'p> Search<'p> {
         let here = self.found.iter().find(|(known, _)| is_here(known));
         here.map(|(_, tokens)| tokens.as_slice())
     }
+}
+
+/// Whether a request is framed or routed by this.
+fn is_needed(seen: &Sighting<'_>) -> bool {
+    seen.field == Field::Header && str::from_utf8(seen.name).is_ok_and(steers_proxy)
 }
 
 fn read(found: Found<'_>, verifier: &Verifier) -> Candidates {

@@ -1,7 +1,8 @@
 //! What each rule makes of each token: for explanations.
 
-use super::location::{Place, Token};
+use super::location::Token;
 use super::presented::{Miss, Presented, Search};
+use super::sighting::Place;
 use super::{Authentication, Rule};
 use crate::connection::Connection;
 use crate::evaluate::Known;
@@ -16,17 +17,18 @@ impl Authentication {
         connection: &Connection<'_>,
         known: Known<'_>,
     ) -> Vec<Attempt> {
-        let rules: Vec<&Rule> = match self.legacy.of(connection) {
+        let (sought, rules): (_, Vec<&Rule>) = match self.legacy.of(connection) {
             // A CORS preflight carries no token.
-            Ok(None) if request.is_cors_preflight() => Vec::new(),
-            Ok(None) => self.rules.iter().collect(),
-            Ok(Some(policy)) => policy.rules(request).collect(),
-            Err(_) => Vec::new(),
+            Ok(None) if request.is_cors_preflight() => (&self.sought, Vec::new()),
+            Ok(None) => (&self.sought, self.rules.iter().collect()),
+            Ok(Some(policy)) => (&policy.sought, policy.rules(request).collect()),
+            Err(_) => (&self.sought, Vec::new()),
         };
-        let search = Search::new(request, known.verifier, rules.iter().copied());
+        let seen = sought.find(request);
+        let search = Search::new(request, known.verifier, sought, rules.iter().copied());
         let attempts = rules.into_iter().filter_map(|rule| {
             let presented = Presented::find(rule, &search)?;
-            let found = rule.locations.find(request).into_iter();
+            let found = rule.locations.find(&seen).into_iter();
             let attempts = found.zip(presented.told(known));
             let attempts: Vec<Attempt> = attempts
                 .map(|(token, (place, told))| rule.attempt(token, place, told, request))
@@ -63,11 +65,14 @@ impl Rule {
 impl Place {
     /// Where this is, in words.
     fn told(self, request: &Request) -> String {
-        let name = |line: usize| request.headers().nth(line).map_or("", |(name, _)| name);
-        match self {
-            Self::Crumb(..) => "a cookie".to_owned(),
-            Self::Line(line) => format!("header {}", name(line)),
-            Self::Param(_) => "a query parameter".to_owned(),
+        let name = request
+            .headers()
+            .nth(self.line)
+            .map_or("", |(name, _)| name);
+        match (self.piece, name) {
+            (None, name) => format!("header {name}"),
+            (Some(_), ":path") => "a query parameter".to_owned(),
+            (Some(_), _) => "a cookie".to_owned(),
         }
     }
 }

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::reader::{Input, Read, record};
 use super::schema::{Schemas, a, map_of};
-use super::text::{HeaderName, HeaderValue, Text, folded, steers_proxy};
+use super::text::{HeaderName, HeaderValue, Text, may_steer, steers_proxy};
 use crate::matcher::StringMatch;
+use crate::spelling::are_alike;
 
 record! {
     /// A service that policies with the action CUSTOM can name.
@@ -175,20 +176,32 @@ impl Read for Status {
 
 /// Which headers: `name`, `prefix*` or `*suffix`.
 #[derive(Clone, Debug)]
-pub(crate) struct HeaderPattern {
-    exactly: StringMatch,
-    folded: StringMatch,
-}
+pub(crate) struct HeaderPattern(StringMatch);
 
 impl HeaderPattern {
     /// Whether this is one of those that are meant; what a message is framed and routed by never is.
     pub(crate) fn matches(&self, name: &str) -> bool {
-        !steers_proxy(name) && self.exactly.matches(name.as_bytes())
+        !may_steer(name) && self.0.matches(name.as_bytes())
     }
 
     /// Whether an upstream may take this for one of those that are meant.
     pub(crate) fn may_match(&self, name: &str) -> bool {
-        !steers_proxy(name) && self.folded.matches(folded(name).as_bytes())
+        if steers_proxy(name) {
+            return false;
+        }
+        let name = name.as_bytes();
+        let (part, wanted) = match &self.0 {
+            StringMatch::Exact(exact) => (Some(name), exact),
+            StringMatch::Prefix(start) => (name.get(..start.len()), start),
+            StringMatch::Suffix(end) => {
+                let start = name.len().checked_sub(end.len());
+                (start.and_then(|start| name.get(start..)), end)
+            }
+            // `*` alone is a mistake.
+            StringMatch::NotEmpty | StringMatch::Present => return true,
+        };
+        let is_alike = |part| are_alike(part, wanted.as_bytes());
+        part.is_some_and(is_alike)
     }
 }
 
@@ -199,13 +212,7 @@ impl Read for HeaderPattern {
                 input.mistake("`*` alone is not supported: write `name`, `prefix*` or `*suffix`");
                 None
             }
-            pattern => {
-                let pattern = pattern.to_ascii_lowercase();
-                Some(Self {
-                    exactly: StringMatch::text(&pattern),
-                    folded: StringMatch::text(&folded(&pattern)),
-                })
-            }
+            pattern => Some(Self(StringMatch::text(&pattern.to_ascii_lowercase()))),
         }
     }
 

@@ -1,11 +1,10 @@
 //! Strings of which more is known than that they are strings.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 
 use super::reader::{Input, Read};
 use super::schema::{Schemas, a};
+use crate::spelling::are_alike;
 
 /// A string that isn't empty.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -41,14 +40,6 @@ impl HeaderName {
     pub(crate) fn parse(name: &str) -> Option<Self> {
         (!name.is_empty() && name.bytes().all(is_token_byte))
             .then(|| Self(name.to_ascii_lowercase()))
-    }
-}
-
-/// What CGI, WSGI and others that read `_` as `-` take for one and the same name.
-pub(crate) fn folded(name: &str) -> Cow<'_, str> {
-    match name.contains('_') {
-        true => name.replace('_', "-").into(),
-        false => name.into(),
     }
 }
 
@@ -91,6 +82,12 @@ pub(crate) fn steers_proxy(name: &str) -> bool {
     name.starts_with(':') || NOT_WRITABLE.contains(&name)
 }
 
+/// Whether it is, or another server may take it for one by which a message is.
+pub(crate) fn may_steer(name: &str) -> bool {
+    let is_alike = |own: &&str| are_alike(own.as_bytes(), name.as_bytes());
+    steers_proxy(name) || NOT_WRITABLE.iter().any(is_alike)
+}
+
 impl Read for OutputHeader {
     fn read(input: &Input<'_>) -> Option<Self> {
         let name = input.text()?.to_ascii_lowercase();
@@ -99,7 +96,7 @@ impl Read for OutputHeader {
             input.mistake("not a header name: write letters, digits, `-` and `_`");
             return None;
         }
-        if NOT_WRITABLE.contains(&name.as_str()) {
+        if may_steer(&name) {
             input.mistake(format!(
                 "`{name}` steers the proxy itself and can't be written from a token: \
                  choose another header"

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::compiler::Compiler;
-use crate::authn::Rule;
 use crate::authn::legacy::{Origin, Peer, Placed, Policies, Policy, Reach};
+use crate::authn::{Rule, Sought};
 use crate::config::Defaults;
 use crate::config::jwt_rule::JwtRule;
 use crate::config::legacy::{LegacyPolicy, PeerMethod};
@@ -65,7 +65,9 @@ impl Compiler {
             origin_is_optional: policy.origin_is_optional,
             binding: policy.principal_binding.unwrap_or_default(),
             trust_domains: Rc::clone(&self.here.trust_domains),
+            sought: Sought::default(),
         }
+        .seeking()
     }
 
     /// The filter of their time knew no clock skew.

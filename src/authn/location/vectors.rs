@@ -8,22 +8,25 @@ use super::*;
 use crate::config::text::HeaderName;
 use crate::vectors::{Tally, list, load, text};
 
-/// Vectors that leave the choice, what is found instead, for `issuer7` only, and why.
-const CHOICES: [(&str, Option<&str>, &str); 3] = [
+/// Vectors that leave the choice, for which issuers what is found instead, and why.
+const CHOICES: [(&str, &[&str], &str, &str); 3] = [
     (
         "envoy-extract-TestPrefixHeaderFlexibleMatch1",
-        None,
-        "a prefix stands at the start",
+        &["issuer7"],
+        "preamble CCCDDD=jwt_token,extra=more",
+        "a prefix stands at the start: the whole is no token",
     ),
     (
         "envoy-extract-TestPrefixHeaderFlexibleMatch2",
-        Some("=\"and0X3Rva2Vu\",comment=\"fish tag\""),
+        &["issuer7"],
+        "=\"and0X3Rva2Vu\",comment=\"fish tag\"",
         "only spaces are skipped after a prefix",
     ),
     (
         "envoy-extract-TestPrefixHeaderFlexibleMatch3",
-        None,
-        "a prefix stands at the start",
+        &["issuer7", "issuer8"],
+        "creds={\"authLevel\": \"20\", \"CCCDDD\": \"and0X3Rva2Vu\"}",
+        "a prefix stands at the start: the whole is no token",
     ),
 ];
 
@@ -44,7 +47,7 @@ fn tokens() {
         };
         let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for provider in providers.as_object().expect("providers").values() {
-            for token in locations(provider).find(&request) {
+            for token in locations(provider).find_in(&request) {
                 let token = String::from_utf8_lossy(&token.text).into_owned();
                 let issuer = text(&provider["issuer"]).to_owned();
                 found.entry(issuer).or_default().push(token);
@@ -66,7 +69,7 @@ fn expected(vector: &Value) -> BTreeMap<String, Vec<String>> {
             .push(token.to_owned());
     };
     match CHOICES.iter().find(|(choice, ..)| *choice == id) {
-        Some((_, found, _)) => found.iter().for_each(|token| add("issuer7", token)),
+        Some((_, issuers, found, _)) => issuers.iter().for_each(|issuer| add(issuer, found)),
         None => {
             for token in list(&vector["expected_tokens"]) {
                 // Nobody said where there is one issuer only.
