@@ -76,6 +76,12 @@ profile: toolchain $(VENV)/.ready ## instructions that the core takes for a requ
 		cargo bench --locked --no-run --bench evaluate --message-format=json | \
 		sed -n 's/.*"name":"evaluate".*"executable":"\([^"]*\)".*/\1/p') && $(PYTHON) bench/profile.py $$program
 
+growth: toolchain $(VENV)/.ready ## how the core's work grows with hostile requests: instructions for a size and for its double
+	@scripts/apt valgrind
+	@. $(RUST) && program=$$(CARGO_PROFILE_BENCH_DEBUG=1 CARGO_PROFILE_BENCH_STRIP=false \
+		cargo bench --locked --no-run --bench growth --message-format=json | \
+		sed -n 's/.*"name":"growth".*"executable":"\([^"]*\)".*/\1/p') && $(PYTHON) bench/growth.py $$program
+
 clean: ## remove what was built and installed in this folder
 	rm -rf target dist .cache $(VENV)
 
@@ -91,4 +97,4 @@ $(MDBOOK)/bin/mdbook: | toolchain
 $(VENV)/.ready: scripts/requirements.txt
 	@scripts/venv $(VENV)
 
-.PHONY: help build dist reproduce demo book test test-matrix soak fuzz-oracle lint bench profile clean toolchain
+.PHONY: help build dist reproduce demo book test test-matrix soak fuzz-oracle lint bench profile growth clean toolchain

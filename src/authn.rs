@@ -259,8 +259,7 @@ impl Authentication {
             .collect();
         let mut removal = search.misspelt(request);
         if presented.is_empty() || request.is_cors_preflight() {
-            let places = presented.iter().flat_map(Presented::places);
-            places.for_each(|place| removal.add(place));
+            search.places().for_each(|place| removal.add(place));
             return Ok(Authenticated {
                 identity: None,
                 removal,

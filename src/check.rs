@@ -3,6 +3,7 @@
 //! What is sent, and what is made of the answer, is what Envoy's `ext_authz` does with an HTTP
 //! service as Istio configures it (pilot/pkg/security/authz/builder/extauthz.go).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::authz::{RuleSet, Subject};
@@ -159,7 +160,7 @@ impl Checks {
             // As `ext_authz`: a service that has trouble of its own hasn't answered.
             match checked.answer.as_ref().filter(|a| a.status < 500) {
                 Some(answer) if answer.status == 200 => {
-                    changes.0.extend(service.granted(answer));
+                    changes.0.extend(service.granted(answer, &seen));
                 }
                 Some(answer) => {
                     return Err(refused(Reason::CheckDenied, Some(service.denial(answer))));
@@ -265,30 +266,29 @@ impl Service {
     }
 
     /// What the upstream gets of an answer that lets the request through, and what its client.
-    fn granted(&self, answer: &CheckAnswer) -> Vec<Change> {
-        let mut changes = Vec::new();
-        let mut written: Vec<&str> = Vec::new();
+    fn granted(&self, answer: &CheckAnswer, request: &Request) -> Vec<Change> {
+        let removed = answer.headers.iter().filter(|(name, _)| name == TO_REMOVE);
+        let removed = removed.flat_map(|(_, value)| value.split(|byte| *byte == b','));
+        let removed = removed.filter_map(|name| str::from_utf8(name).ok());
+        let removed: BTreeSet<String> =
+            sorted::collected(removed.map(|name| name.trim().to_ascii_lowercase()));
+        let goes = |name: &str| !steers_proxy(name) && removed.contains(name);
+        let mut changes = request.removed(goes);
+        let mut written = BTreeSet::new();
         for (name, value) in lines(answer) {
             if one_of(&self.to_client_on_allow, name) {
                 changes.push(Change::Respond(name.to_owned(), value.to_vec()));
             }
-            if !one_of(&self.to_upstream, name) {
+            // As in `ext_authz`, the last word is that a header goes.
+            if !one_of(&self.to_upstream, name) || goes(name) {
                 continue;
             }
             let line = (name.to_owned(), value.to_vec());
-            changes.push(match written.contains(&name) {
-                true => Change::Append(line.0, line.1),
-                false => Change::Set(line.0, line.1),
+            changes.push(match written.insert(name) {
+                true => Change::Set(line.0, line.1),
+                false => Change::Append(line.0, line.1),
             });
-            written.push(name);
         }
-        // As in `ext_authz`, the last word is that a header goes.
-        let removed = answer.headers.iter().filter(|(name, _)| name == TO_REMOVE);
-        let removed = removed.flat_map(|(_, value)| value.split(|byte| *byte == b','));
-        changes.extend(removed.filter_map(|name| {
-            let name = str::from_utf8(name).ok()?.trim().to_ascii_lowercase();
-            (!name.is_empty() && !steers_proxy(&name)).then_some(Change::Remove(name))
-        }));
         changes
     }
 

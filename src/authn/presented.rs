@@ -103,6 +103,12 @@ impl<'p> Search<'p> {
         search
     }
 
+    /// Where the tokens are.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        let tokens = self.found.iter().flat_map(|(_, tokens)| tokens);
+        tokens.map(|token| token.place)
+    }
+
     /// What takes out what no upstream shall take for a token.
     pub(super) fn misspelt<'r>(&self, request: &'r Request) -> Removal<'r> {
         let mut removal = Removal::new(request);
