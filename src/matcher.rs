@@ -67,6 +67,22 @@ impl StringMatch {
     }
 }
 
+impl StringMatch {
+    /// The same, where texts are compared like this.
+    pub(crate) fn matches_by(&self, same: fn(&[u8], &[u8]) -> bool, value: &[u8]) -> bool {
+        let (part, wanted) = match self {
+            Self::Exact(exact) => (Some(value), exact),
+            Self::NotEmpty | Self::Present => return self.matches(value),
+            Self::Prefix(prefix) => (value.get(..prefix.len()), prefix),
+            Self::Suffix(suffix) => {
+                let start = value.len().checked_sub(suffix.len());
+                (start.and_then(|start| value.get(start..)), suffix)
+            }
+        };
+        part.is_some_and(|part| same(part, wanted.as_bytes()))
+    }
+}
+
 impl fmt::Display for StringMatch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -115,6 +131,24 @@ mod tests {
                 header,
                 "header {pattern:?} {value:?}"
             );
+        }
+    }
+
+    #[test]
+    fn other_comparisons() {
+        for (pattern, value, expected) in [
+            ("POST", "Post", true),
+            ("post", "POST", true),
+            ("POST", "Posts", false),
+            ("PO*", "post", true),
+            ("PO*", "p", false),
+            ("*ST", "post", true),
+            ("*ST", "t", false),
+            ("*", "post", true),
+        ] {
+            let pattern = StringMatch::header(pattern);
+            let found = pattern.matches_by(<[u8]>::eq_ignore_ascii_case, value.as_bytes());
+            assert_eq!(found, expected, "{pattern} {value}");
         }
     }
 

@@ -186,22 +186,7 @@ impl HeaderPattern {
 
     /// Whether an upstream may take this for one of those that are meant.
     pub(crate) fn may_match(&self, name: &str) -> bool {
-        if steers_proxy(name) {
-            return false;
-        }
-        let name = name.as_bytes();
-        let (part, wanted) = match &self.0 {
-            StringMatch::Exact(exact) => (Some(name), exact),
-            StringMatch::Prefix(start) => (name.get(..start.len()), start),
-            StringMatch::Suffix(end) => {
-                let start = name.len().checked_sub(end.len());
-                (start.and_then(|start| name.get(start..)), end)
-            }
-            // `*` alone is a mistake.
-            StringMatch::NotEmpty | StringMatch::Present => return true,
-        };
-        let is_alike = |part| are_alike(part, wanted.as_bytes());
-        part.is_some_and(is_alike)
+        !steers_proxy(name) && self.0.matches_by(are_alike, name.as_bytes())
     }
 }
 
