@@ -140,6 +140,7 @@ impl Rule {
             number,
             expected: Expected {
                 issuer: rule.issuer().map(str::to_owned),
+                foreign: Vec::new(),
                 audiences: rule.audiences.iter().map(|text| text.0.clone()).collect(),
                 clock_skew: seconds(rule.clock_skew)
                     .or_else(|| seconds(defaults?.clock_skew))
@@ -209,6 +210,13 @@ impl Authentication {
         metadata: Option<String>,
     ) -> Self {
         sorted::by(&mut rules, |a, b| a.expected.issuer.cmp(&b.expected.issuer));
+        // No rule speaks for another's issuer: each has its own keys (RFC 8725 section 3.8).
+        let issuers = rules.iter().filter_map(|rule| rule.expected.issuer.clone());
+        let issuers: Vec<String> = issuers.collect();
+        let open = rules
+            .iter_mut()
+            .filter(|rule| rule.expected.issuer.is_none());
+        open.for_each(|rule| rule.expected.foreign.clone_from(&issuers));
         // Rules that look at the same places share them, so no request has to compare them.
         let mut known: Vec<Rc<Locations>> = Vec::new();
         for Rule { locations, .. } in &mut rules {

@@ -58,8 +58,10 @@ struct Registered {
 /// What a token must say to be taken.
 #[derive(Debug, Default)]
 pub(crate) struct Expected {
-    /// `iss`, compared byte for byte; `None` takes any, and a token without.
+    /// `iss`, compared byte for byte; `None` takes any other, and a token without.
     pub(crate) issuer: Option<String>,
+    /// Issuers that have rules of their own, where this takes any other.
+    pub(crate) foreign: Vec<String>,
     /// One of these must be in `aud`; empty takes any.
     pub(crate) audiences: Vec<String>,
     /// How far the clocks may be apart, in seconds.
@@ -213,9 +215,12 @@ impl Content {
     }
 
     fn validate(&self, expected: &Expected, now: u64) -> Result<(), Reason> {
-        if let Some(issuer) = &expected.issuer
-            && self.registered.issuer.as_ref() != Some(issuer)
-        {
+        let claimed = self.registered.issuer.as_ref();
+        let is_expected = match &expected.issuer {
+            Some(issuer) => claimed == Some(issuer),
+            None => !claimed.is_some_and(|issuer| expected.foreign.contains(issuer)),
+        };
+        if !is_expected {
             return Err(Reason::IssuerUnknown);
         }
         let bare = |name: &str| bare_media_type(name).to_ascii_lowercase();

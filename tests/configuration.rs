@@ -921,3 +921,30 @@ fn warnings_do_not_refuse() {
         "2 JWT rules, 0 DENY and 0 ALLOW policies apply to workload `` in namespace ``"
     );
 }
+
+#[test]
+fn one_cluster_for_several_hosts_is_told() {
+    let told = |jwks: Value, uris: &[&str]| {
+        let rules = uris.iter().enumerate();
+        let rules =
+            rules.map(|(issuer, uri)| json!({"issuer": issuer.to_string(), "jwksUri": uri}));
+        let configuration = json!({"jwks": jwks, "jwtRules": rules.collect::<Vec<_>>()});
+        let policy = Policy::load(configuration.to_string().as_bytes(), &Node::default());
+        warnings(&policy.unwrap())
+    };
+    let (a, b) = ("https://a.test/keys", "https://b.test/keys");
+    let [warning] = &told(json!({"cluster": "idp"}), &[b, a, "https://a.test:8443/"])[..] else {
+        panic!("one warning");
+    };
+    assert!(warning.starts_with("jwks.cluster: "), "{warning}");
+    assert!(warning.ends_with(": a.test, b.test"), "{warning}");
+    let named = json!({"cluster": "idp", "clusters": [{"host": "b.test", "cluster": "b"}]});
+    for (jwks, uris) in [
+        (json!({"cluster": "idp"}), &[a][..]),
+        (json!({"cluster": "idp"}), &[a, "https://a.test/other"]),
+        (named, &[a, b]),
+        (json!({}), &[a, b]),
+    ] {
+        assert_eq!(told(jwks.clone(), uris), [""; 0], "{jwks}");
+    }
+}

@@ -14,7 +14,7 @@ record! {
     /// Istio's `JWTRule` (security/v1beta1/request_authentication.proto).
     pub(crate) struct JwtRule {
         /// The `iss` that a token must have, byte for byte. Without it `jwksUri` is needed.
-        /// Default: any, also none.
+        /// Default: any that no other rule names, also none.
         issuer: Option<String>,
         /// One of these must be in `aud`; `http://`, `https://` and one trailing `/` don't count,
         /// as in Envoy. Default: any.

@@ -215,17 +215,26 @@ impl ClusterMap {
     /// The cluster for a URI: the one of its host and port, of its host, the default one, or else
     /// the name that Istio gives to the cluster of a `ServiceEntry`.
     fn cluster(&self, uri: &KeySetUri) -> String {
+        let named = self.named(uri).or(self.default.as_deref());
+        named.map_or_else(
+            || format!("outbound|{}||{}", uri.port(), uri.host()),
+            str::to_owned,
+        )
+    }
+
+    /// Whether the cluster for a URI is that of all hosts without one of their own.
+    pub(crate) fn is_shared(&self, uri: &KeySetUri) -> bool {
+        self.default.is_some() && self.named(uri).is_none()
+    }
+
+    fn named(&self, uri: &KeySetUri) -> Option<&str> {
         let with_port = format!("{}:{}", uri.host(), uri.port());
         let named = |wanted: &str| {
-            self.hosts
-                .iter()
-                .find(|(host, _)| host.eq_ignore_ascii_case(wanted))
-                .map(|(_, cluster)| cluster.clone())
+            let mut hosts = self.hosts.iter();
+            hosts.find(|(host, _)| host.eq_ignore_ascii_case(wanted))
         };
-        named(&with_port)
-            .or_else(|| named(uri.host()))
-            .or_else(|| self.default.clone())
-            .unwrap_or_else(|| format!("outbound|{}||{}", uri.port(), uri.host()))
+        let found = named(&with_port).or_else(|| named(uri.host()));
+        found.map(|(_, cluster)| cluster.as_str())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::config::text::text;
 use crate::config::{AuthorizationRules, Config, Defaults, Jwks, JwtRule, TokenCache};
 use crate::filter_state::FilterState;
 use crate::istio::{DryRun, Here, Kind, named};
-use crate::jwks::{Fetching, KeySetId, KeySetSource, Origin};
+use crate::jwks::{Fetching, KeySetId, KeySetSource, KeySetUri, Origin};
 use crate::metrics::{Counted, Names};
 use crate::mtls::{MutualTls, Scoped};
 use crate::path::Paths;
@@ -153,6 +153,7 @@ impl Compiler {
             return Err(Mistakes(mistakes));
         }
         let older = self.older(older, defaults.as_ref());
+        warnings.extend(self.one_for_several());
         let mutual_tls = MutualTls::new(self.mutual_tls);
         let mut summary = format!(
             "{} JWT rules, {} policies apply to workload `{}` in namespace `{}`",
@@ -252,6 +253,27 @@ impl Compiler {
         };
         self.rule_count += 1;
         Rule::new(self.rule_count, rule, keys, defaults)
+    }
+
+    /// What to know where one cluster has the key sets of several hosts.
+    fn one_for_several(&self) -> Option<Mistake> {
+        let uris = self.key_sets.iter().map(|source| source.origin.uri());
+        let shared = uris.filter(|uri| self.fetching.clusters.is_shared(uri));
+        let mut hosts: Vec<&str> = shared.map(KeySetUri::host).collect();
+        sorted::by(&mut hosts, Ord::cmp);
+        hosts.dedup();
+        (hosts.len() > 1).then(|| {
+            let named = named(&hosts).unwrap_or_default();
+            Mistake::at(
+                Place::default().member("jwks").member("cluster"),
+                format!(
+                    "one cluster for the key sets of several hosts: a server that answers for one of \
+                     them with the keys of another signs for that one's issuers, too. Write \
+                     `clusters` with a cluster for each, unless this one leads to each host by its \
+                     name: {named}"
+                ),
+            )
+        })
     }
 
     /// Rules with the same source share what is fetched.
