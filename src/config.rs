@@ -29,7 +29,7 @@ use self::port::PortNumber;
 use self::provider::ExtensionProvider;
 use self::reader::{Input, Read, record};
 use self::schema::{Schemas, one_of};
-use self::text::{OutputHeader, Text};
+use self::text::{Name, OutputHeader, Text};
 pub(crate) use self::verification::{TokenCache, Verification};
 use crate::filter_state::Entry;
 use crate::istio::Resource;
@@ -169,7 +169,7 @@ record! {
     /// An `AuthorizationPolicy` in short form.
     pub(crate) struct NamedPolicy {
         /// What the policy is called in logs and refusals. Default: its place in the list.
-        name: Option<String>,
+        name: Option<Name>,
         /// What a matching policy does. Default: `ALLOW`.
         action: Option<authorization::Action>,
         /// Who is asked, where the action is `CUSTOM`.
@@ -194,10 +194,10 @@ record! {
     /// Who we are.
     pub(crate) struct Workload {
         /// The name of the workload, for the log.
-        name: Option<Text>,
+        name: Option<Name>,
         /// The namespace that we run in; also that of resources without one. Default: node metadata
         /// (`NAMESPACE`).
-        namespace: Option<Text>,
+        namespace: Option<Name>,
         /// Our labels, for selectors. Default: node metadata (`LABELS`).
         labels: Option<BTreeMap<String, String>>,
         /// The name of the Gateway that we serve, for `targetRefs`. Default: the label
@@ -242,7 +242,7 @@ record! {
     pub(crate) struct Jwks {
         /// The Envoy cluster for every host that `clusters` doesn't name. Default:
         /// `outbound|PORT||HOST`, the name that Istio gives it.
-        cluster: Option<Text>,
+        cluster: Option<Name>,
         /// Which cluster leads to which host.
         clusters: Vec<HostCluster>,
         /// How old keys may become before they are fetched again; at least `1s`. A shorter
@@ -322,7 +322,7 @@ record! {
         /// The host of a `jwksUri`, with or without a port.
         host: Text,
         /// The name of an Envoy cluster.
-        cluster: Text,
+        cluster: Name,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::config::peer_authentication::PeerAuthentication;
 use crate::config::place::Place;
 use crate::config::reader::{Dialect, Input, Mistake, Object, Read, record};
 use crate::config::schema::{Schemas, a, any_of, one_of};
+use crate::config::text::Name;
 use crate::config::{AuthorizationRules, JwtRule};
 use crate::mtls::Scope;
 
@@ -307,6 +308,12 @@ impl Read for Metadata {
         let object = input.object()?;
         let name = object.field("name");
         let namespace = object.field::<Option<String>>("namespace");
+        for (member, text) in [("name", &name), ("namespace", &namespace)] {
+            let text = text.as_ref().and_then(Option::as_deref);
+            if let Some(mistake) = text.and_then(Name::mistake) {
+                object.mistake_at(member, mistake.to_owned());
+            }
+        }
         let created = input.value().get("creationTimestamp");
         Some(Self {
             name: name?,

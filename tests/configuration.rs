@@ -948,3 +948,68 @@ fn one_cluster_for_several_hosts_is_told() {
         assert_eq!(told(jwks.clone(), uris), [""; 0], "{jwks}");
     }
 }
+
+#[test]
+fn names_stand_in_logs() {
+    let policies = |name: &str| json!({"authorizationPolicies": [{"name": name}]});
+    let resource = |name: &str, namespace: &str| {
+        json!({"workload": {"namespace": "foo", "labels": {}}, "resources": [{
+            "apiVersion": "security.istio.io/v1",
+            "kind": "AuthorizationPolicy",
+            "metadata": {"name": name, "namespace": namespace},
+        }]})
+    };
+    let provider = |name: &str, cluster: &str| {
+        json!({"jwtRules": [], "extensionProviders": [{"name": name, "envoyExtAuthzHttp": {
+            "service": "a.test", "port": 80, "cluster": cluster,
+        }}]})
+    };
+    for odd in [
+        "a\nb",
+        "\u{1b}[2Ja",
+        "a\r",
+        "a\0",
+        "\u{7f}",
+        "\u{9b}",
+        "\u{202e}a",
+        "a\u{2028}",
+    ] {
+        for (configuration, place) in [
+            (policies(odd), "authorizationPolicies[0].name"),
+            (resource(odd, "foo"), "resources[0].metadata.name"),
+            (resource("a", odd), "resources[0].metadata.namespace"),
+            (provider(odd, "a"), "extensionProviders[0].name"),
+            (
+                provider("a", odd),
+                "extensionProviders[0].envoyExtAuthzHttp.cluster",
+            ),
+            (
+                json!({"jwtRules": [], "workload": {"name": odd}}),
+                "workload.name",
+            ),
+            (
+                json!({"jwtRules": [], "workload": {"namespace": odd}}),
+                "workload.namespace",
+            ),
+            (
+                json!({"jwtRules": [], "jwks": {"cluster": odd}}),
+                "jwks.cluster",
+            ),
+            (
+                json!({"jwtRules": [], "jwks": {"clusters": [{"host": "a", "cluster": odd}]}}),
+                "jwks.clusters[0].cluster",
+            ),
+        ] {
+            let found = mistakes(&configuration);
+            let [mistake] = &found[..] else {
+                panic!("{odd:?} {configuration}: {found:?}");
+            };
+            let expected = format!("{place}: a name stands in logs");
+            assert!(mistake.starts_with(&expected), "{odd:?}: {mistake}");
+        }
+    }
+    for (name, expected) in [("größe 1", 0), ("", 1)] {
+        assert_eq!(mistakes(&policies(name)).len(), expected, "{name:?}");
+    }
+    assert_eq!(mistakes(&resource("größe", "foo")), [""; 0]);
+}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::reader::{Input, Read, record};
 use super::schema::{Schemas, a, map_of};
-use super::text::{HeaderName, HeaderValue, Text, may_steer, steers_proxy};
+use super::text::{HeaderName, HeaderValue, Name, Text, may_steer, steers_proxy};
 use crate::matcher::StringMatch;
 use crate::spelling::are_alike;
 
@@ -15,7 +15,7 @@ record! {
     /// A service that policies with the action CUSTOM can name.
     pub(crate) struct ExtensionProvider {
         /// What policies call it.
-        name: Text,
+        name: Name,
         /// How it is asked.
         envoy_ext_authz_http: ExtAuthzHttp,
     }
@@ -62,7 +62,7 @@ record! {
     beyond {
         /// The Envoy cluster that leads there; ours, not Istio's. Default: `outbound|PORT||HOST`,
         /// the name that Istio gives it.
-        cluster: Option<Text>,
+        cluster: Option<Name>,
     }
     check check_provider;
 }

@@ -11,8 +11,53 @@ use crate::spelling::are_alike;
 pub(crate) struct Text(pub(crate) String);
 
 /// The string of a field that may be missing.
-pub(crate) fn text(field: &Option<Text>) -> Option<String> {
-    field.as_ref().map(|text| text.0.clone())
+pub(crate) fn text(field: &Option<impl AsRef<str>>) -> Option<String> {
+    field.as_ref().map(|text| text.as_ref().to_owned())
+}
+
+impl AsRef<str> for Text {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What something is called. It stands in logs, and so in one line that reads from left to right.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Name(pub(crate) String);
+
+impl Name {
+    /// What is wrong with a name, if anything.
+    pub(crate) fn mistake(name: &str) -> Option<&'static str> {
+        let turns = |letter| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let is_odd = |letter: char| letter.is_control() || turns(letter);
+        name.contains(is_odd).then_some(
+            "a name stands in logs: write one without control characters and such as change the \
+             direction of text",
+        )
+    }
+}
+
+impl AsRef<str> for Name {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Read for Name {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let Text(name) = Text::read(input)?;
+        match Self::mistake(&name) {
+            Some(mistake) => {
+                input.mistake(mistake);
+                None
+            }
+            None => Some(Self(name)),
+        }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
+    }
 }
 
 impl Read for Text {

@@ -180,7 +180,9 @@ impl Here {
         let aliases = aliases.map(|alias| alias.0.clone());
         let class = class.or_else(|| waypoint.then(|| WAYPOINT_CLASS.to_owned()));
         Self {
-            namespace: written(|workload| &workload.namespace).or_else(|| node.namespace.clone()),
+            namespace: workload
+                .and_then(|workload| text(&workload.namespace))
+                .or_else(|| node.namespace.clone()),
             root_namespace: written(|workload| &workload.root_namespace)
                 .unwrap_or_else(|| "istio-system".to_owned()),
             gateway,

@@ -5,16 +5,31 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Names under which clouds serve the credentials of the machine that asks.
 const METADATA_NAMES: &[&str] = &[
+    "api.metadata.cloud.ibm.com",
     "instance-data",
     "instance-data.ec2.internal",
     "metadata",
     "metadata.goog",
     "metadata.google.internal",
+    "metadata.tencentyun.com",
+    "rancher-metadata",
 ];
 
-/// Metadata services outside of the link-local blocks: Alibaba's, and Amazon's of IPv6.
-const METADATA_V4: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// Metadata services outside of the link-local blocks: Alibaba's, Azure's and Oracle's older one.
+const METADATA_V4: &[Ipv4Addr] = &[
+    Ipv4Addr::new(100, 100, 100, 200),
+    Ipv4Addr::new(168, 63, 129, 16),
+    Ipv4Addr::new(192, 0, 0, 192),
+];
+/// Those of IPv6: Google's, Oracle's, Scaleway's and Linode's.
+const METADATA_V6: &[Ipv6Addr] = &[
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
+    Ipv6Addr::new(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1),
+];
+/// The start of all that Amazon serves its machines by IPv6.
+const AMAZON_V6: [u16; 2] = [0xfd00, 0xec2];
 
 /// The address of a key set.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -147,10 +162,11 @@ fn address(host: &str) -> Option<IpAddr> {
 
 fn is_link_local(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(address) => address.is_link_local() || address == METADATA_V4,
+        IpAddr::V4(address) => address.is_link_local() || METADATA_V4.contains(&address),
         IpAddr::V6(address) => {
             address.is_unicast_link_local()
-                || address == METADATA_V6
+                || METADATA_V6.contains(&address)
+                || address.segments().starts_with(&AMAZON_V6)
                 || embedded(address).is_some_and(|address| is_link_local(address.into()))
         }
     }
@@ -254,7 +270,24 @@ mod tests {
             ("169.254.169.254", true),
             ("169.254.169.254.", true),
             ("169.254.0.1", true),
+            ("169.254.170.2", true),
+            ("169.254.170.23", true),
             ("100.100.100.200", true),
+            ("168.63.129.16", true),
+            ("192.0.0.192", true),
+            ("[fd00:ec2::23]", true),
+            ("[fd20:ce::254]", true),
+            ("[fd00:c1::a9fe:a9fe]", true),
+            ("[fd00:42::42]", true),
+            ("[fd00:a9fe:a9fe::1]", true),
+            ("[fe80::a9fe:a9fe]", true),
+            ("[::ffff:168.63.129.16]", true),
+            ("[64:ff9b::192.0.0.192]", true),
+            ("metadata.tencentyun.com", true),
+            ("168.63.129.17", false),
+            ("192.0.0.193", false),
+            ("[fd20:ce::255]", false),
+            ("[fd00:ec3::254]", false),
             ("[fe80::1]", true),
             ("[fd00:ec2::254]", true),
             ("[::ffff:169.254.169.254]", true),

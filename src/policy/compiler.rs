@@ -81,7 +81,7 @@ impl Compiler {
                 let policies = Place::default().member("authorizationPolicies");
                 mistakes.push(unprovided_at(policies.item(index), message));
             }
-            let name = policy.name.unwrap_or_else(|| index.to_string());
+            let name = text(&policy.name).unwrap_or_else(|| index.to_string());
             let action = policy.action.unwrap_or_default();
             let policies = self.policies.of(action, policy.provider, policy.dry_run);
             policies.push(placed(&self.here, &ours, &name, policy.rules));
