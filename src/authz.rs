@@ -260,6 +260,27 @@ fn any(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     told
 }
 
+/// Whether an address is in one of the blocks. IPv4 may be written as IPv6 (`::ffff:192.0.2.1`), in either
+/// of them; Envoy takes these for two. It can't be told where that makes a difference.
+fn within(blocks: &[IpNet], address: Option<IpAddr>) -> Option<bool> {
+    let address = address?;
+    let is_in = blocks.iter().any(|block| block.contains(&address));
+    let same = address.to_canonical();
+    let is_in_same = blocks.iter().any(|block| unmapped(block).contains(&same));
+    (is_in == is_in_same).then_some(is_in)
+}
+
+/// The block of IPv4 that is written as one of IPv6, if it is.
+fn unmapped(block: &IpNet) -> IpNet {
+    let bits = block.prefix_len().checked_sub(96);
+    match (block.addr().to_canonical(), bits) {
+        (address @ IpAddr::V4(_), Some(bits)) if block.addr().is_ipv6() => {
+            IpNet::new(address, bits).unwrap_or(*block)
+        }
+        _ => *block,
+    }
+}
+
 /// Whether a line of a header matches. HTTP/2 keeps blanks at the ends, which an upstream by HTTP/1 doesn't
 /// get, and lets methods through in small letters, of which many an upstream makes capitals: a line counts
 /// where both forms say the same.
@@ -308,10 +329,6 @@ impl Test {
         } = subject;
         let any = |patterns: &[StringMatch], value: &[u8]| {
             patterns.iter().any(|pattern| pattern.matches(value))
-        };
-        let within = |blocks: &[IpNet], address: Option<IpAddr>| {
-            let address = address?;
-            Some(blocks.iter().any(|block| block.contains(&address)))
         };
         match self {
             Self::Claim(path, patterns) => Some(identity.is_some_and(|identity| {
@@ -375,6 +392,38 @@ impl MetadataMatch {
             }
             (Self::Text(pattern), Metadata::Text(text)) => pattern.matches(text),
             _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_of_ipv4_written_as_ipv6() {
+        for (blocks, address, expected) in [
+            (&["10.0.0.0/8"][..], Some("10.0.0.1"), Some(true)),
+            (&["10.0.0.0/8"], Some("11.0.0.1"), Some(false)),
+            (&["10.0.0.0/8"], Some("::ffff:10.0.0.1"), None),
+            (&["10.0.0.0/8"], Some("::ffff:11.0.0.1"), Some(false)),
+            (&["::ffff:10.0.0.0/104"], Some("10.0.0.1"), None),
+            (&["::ffff:10.0.0.0/104"], Some("11.0.0.1"), Some(false)),
+            (
+                &["::ffff:10.0.0.0/104"],
+                Some("::ffff:10.0.0.1"),
+                Some(true),
+            ),
+            (&["::/0"], Some("::ffff:10.0.0.1"), None),
+            (&["::/0"], Some("10.0.0.1"), Some(false)),
+            (&["::/0"], Some("2001:db8::1"), Some(true)),
+            (&["::/0", "0.0.0.0/0"], Some("::ffff:10.0.0.1"), Some(true)),
+            (&["::ffff:0:0/95"], Some("::ffff:10.0.0.1"), None),
+            (&["10.0.0.0/8"], None, None),
+        ] {
+            let nets: Vec<IpNet> = blocks.iter().map(|block| block.parse().unwrap()).collect();
+            let parsed = address.map(|address| address.parse().unwrap());
+            assert_eq!(within(&nets, parsed), expected, "{blocks:?} {address:?}");
         }
     }
 }

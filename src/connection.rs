@@ -134,17 +134,17 @@ impl<'h> Connection<'h> {
                 Some(address) => String::from_utf8(address).ok()?.parse().ok()?,
                 None => self.source().filter(|source| source.port() != 0)?.ip(),
             };
-            Some(address.to_canonical())
+            Some(address)
         })
     }
 
     /// The address of the client as trusted proxies report it.
     pub(crate) fn remote_ip(&self) -> Option<IpAddr> {
-        Some(self.source()?.ip().to_canonical())
+        Some(self.source()?.ip())
     }
 
     pub(crate) fn destination_ip(&self) -> Option<IpAddr> {
-        Some(self.destination()?.ip().to_canonical())
+        Some(self.destination()?.ip())
     }
 
     pub(crate) fn destination_port(&self) -> Option<u16> {
@@ -320,8 +320,8 @@ mod tests {
             ),
             (
                 &[(SourceAddress, b"[::ffff:10.0.0.1]:1")],
-                ip("10.0.0.1"),
-                ip("10.0.0.1"),
+                ip("::ffff:10.0.0.1"),
+                ip("::ffff:10.0.0.1"),
             ),
             (&[(SourceAddress, b"/tmp/socket")], None, None),
         ] {
