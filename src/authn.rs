@@ -260,12 +260,13 @@ impl Authentication {
         request: &'r Request,
         known: Known<'_>,
     ) -> Result<Authenticated<'_, 'r>, Halt> {
-        let search = Search::new(request, known.verifier, &self.sought, self.rules.iter());
+        let mut removal = Removal::new(request);
+        let rules = self.rules.iter();
+        let search = Search::new(&mut removal, known.verifier, &self.sought, rules);
         let rules = self.rules.iter();
         let mut presented: SmallVec<[Presented<'_, '_>; 1]> = rules
             .filter_map(|rule| Presented::find(rule, &search))
             .collect();
-        let mut removal = search.misspelt(request);
         if presented.is_empty() || request.is_cors_preflight() {
             search.places().for_each(|place| removal.add(place));
             return Ok(Authenticated {

@@ -338,11 +338,12 @@ impl Test {
             Self::DestinationIp(blocks) => within(blocks, connection.destination_ip()),
             Self::DestinationPort(ports) => Some(ports.contains(&connection.destination_port()?)),
             Self::DirectIp(blocks) => within(blocks, connection.direct_ip()),
+            // What an upstream may take for a line of this name says no, or nothing.
             Self::Header(name, patterns) => {
-                let mut lines = request
-                    .values(name)
-                    .map(|value| line(name, value, patterns));
-                self::any(&mut lines)
+                let line = |value| line(name, value, patterns);
+                let misspelt = request.misspelt(name).map(line);
+                let misspelt = misspelt.map(|matches| matches.filter(|matches| !matches));
+                self::any(request.values(name).map(line).chain(misspelt))
             }
             Self::Host(patterns) => Some(
                 host::host(request)

@@ -270,9 +270,8 @@ impl Service {
         let removed = answer.headers.iter().filter(|(name, _)| name == TO_REMOVE);
         let removed = removed.flat_map(|(_, value)| value.split(|byte| *byte == b','));
         let removed = removed.filter_map(|name| str::from_utf8(name).ok());
-        let removed: BTreeSet<String> =
-            sorted::collected(removed.map(|name| name.trim().to_ascii_lowercase()));
-        let goes = |name: &str| !steers_proxy(name) && removed.contains(name);
+        let removed = Names::new(removed.map(str::trim));
+        let goes = |name: &str| !steers_proxy(name) && removed.have(name.as_bytes());
         let mut changes = request.removed(goes);
         let mut written = BTreeSet::new();
         for (name, value) in lines(answer) {

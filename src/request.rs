@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use crate::outcome::{Change, Changes};
 use crate::sorted;
+use crate::spelling::{Names, are_alike};
 
 /// The header of one request, pseudo-headers included.
 ///
@@ -75,6 +76,15 @@ impl Request {
         })
     }
 
+    /// The places of all lines with one of these names, in whatever spelling.
+    #[inline]
+    pub(crate) fn named(&self, names: &Names) -> impl Iterator<Item = usize> {
+        let lines = self.lines.iter().enumerate();
+        let likely = lines.filter(|(_, line)| names.may_have(line.name.len()));
+        let named = likely.filter(|(_, line)| names.have(self.bytes(&line.name)));
+        named.map(|(place, _)| place)
+    }
+
     /// The value of the line at this place, if it has this name.
     #[inline]
     pub(crate) fn value_at(&self, place: usize, name: &[u8]) -> Option<&[u8]> {
@@ -108,6 +118,15 @@ impl Request {
     pub fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let places = self.places();
         places.filter_map(|place| self.value_at(place, name.as_bytes()))
+    }
+
+    /// The value of every line that an upstream may take for one with this name, and that isn't.
+    pub(crate) fn misspelt<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let lines = self.lines.iter().filter(|line| {
+            let own = &line.name;
+            own.len() == name.len() && is_misspelt(self.bytes(own), name.as_bytes())
+        });
+        lines.map(|line| self.bytes(&line.value))
     }
 
     /// Few names have the same length.
@@ -209,6 +228,11 @@ impl Request {
             && is_set("origin")
             && is_set("access-control-request-method")
     }
+}
+
+fn is_misspelt(own: &[u8], name: &[u8]) -> bool {
+    let is_pseudo = |name: &[u8]| name.starts_with(b":");
+    own != name && are_alike(own, name) && !is_pseudo(own) && !is_pseudo(name)
 }
 
 #[cfg(test)]

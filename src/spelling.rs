@@ -5,6 +5,8 @@
 //! are neither letters nor digits: lighttpd in any such character, PHP in `.`, blank and `[`. Names of
 //! parameters and cookies are besides decoded and trimmed, and lose what marks them as lists.
 
+use std::cmp::Ordering;
+
 use crate::path::escaped;
 use crate::sorted;
 
@@ -28,6 +30,8 @@ pub(crate) fn are_alike(one: &[u8], other: &[u8]) -> bool {
 pub(crate) struct Names {
     /// Folded, the shortest first, each once.
     folded: Vec<Vec<u8>>,
+    /// By a bit each, the lengths that there are, but for multiples of 64.
+    lengths: u64,
 }
 
 impl Names {
@@ -38,25 +42,44 @@ impl Names {
             one.len().cmp(&other.len()).then_with(|| one.cmp(other))
         });
         names.dedup();
-        Self { folded: names }
+        let lengths = names.iter().fold(0, |all, name| all | bit(name.len()));
+        Self {
+            folded: names,
+            lengths,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.folded.is_empty()
     }
 
+    /// Whether a name of this length may be one of them: most are none, and are told so at once.
+    #[inline]
+    pub(crate) fn may_have(&self, length: usize) -> bool {
+        self.lengths & bit(length) != 0
+    }
+
     /// Whether this is one of them. A pseudo-header isn't, since no upstream takes it for a header.
     #[inline]
     pub(crate) fn have(&self, name: &[u8]) -> bool {
-        let found = self.folded.binary_search_by(|own| {
-            let by_length = own.len().cmp(&name.len());
-            by_length.then_with(|| {
-                let spelled = name.iter().map(|byte| folded(*byte));
-                own.iter().copied().cmp(spelled)
-            })
-        });
+        let found = self
+            .folded
+            .binary_search_by(|own| match own.len().cmp(&name.len()) {
+                // Most that are as long are one, and spelled so.
+                Ordering::Equal if own == name => Ordering::Equal,
+                Ordering::Equal => {
+                    let spelled = name.iter().map(|byte| folded(*byte));
+                    own.iter().copied().cmp(spelled)
+                }
+                differ => differ,
+            });
         found.is_ok() && !name.starts_with(b":")
     }
+}
+
+#[inline]
+fn bit(length: usize) -> u64 {
+    1 << (length % 64)
 }
 
 /// The name of a parameter or a cookie, under every spelling.
@@ -91,6 +114,18 @@ impl Encoded {
                 return false;
             }
         }
+    }
+
+    /// Whether a cookie of this name, with its `=`, begins what was sent.
+    pub(crate) fn begins(&self, sent: &[u8]) -> bool {
+        let mut sent = Decoded(sent);
+        let is = |next, own| next != b'=' && folded(next) == own;
+        let mut own = self.folded.iter();
+        own.all(|own| sent.next().is_some_and(|next| is(next, *own)))
+            && matches!(
+                sent.find(|next| !matches!(next, b' ' | b'\t')),
+                Some(0 | b'=' | b'[' | b']')
+            )
     }
 
     fn starts(&self, mut sent: Decoded<'_>) -> bool {
@@ -208,6 +243,25 @@ mod tests {
         assert!(Encoded::param("[t]").is_read_in(b"[t]"));
         assert!(Encoded::param("_t").is_read_in(b"+_t"));
         assert!(!Encoded::param("_t").is_read_in(b"t"));
+    }
+
+    #[test]
+    fn cookies_within_others() {
+        let session = Encoded::cookie("session_id");
+        for (sent, expected) in [
+            ("session_id=1", true),
+            ("Session.Id \t= 1", true),
+            ("session%5fid[]=1", true),
+            ("session id=1", true),
+            ("session_id", false),
+            ("session_id ", false),
+            ("session_ids=1", false),
+            ("session=id=1", false),
+            ("session_id x=1", false),
+            ("", false),
+        ] {
+            assert_eq!(session.begins(sent.as_bytes()), expected, "{sent}");
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod checks;
 mod metadata;
 #[path = "envoy/metrics.rs"]
 mod metrics;
+#[path = "envoy/order.rs"]
+mod order;
 #[path = "envoy/paths.rs"]
 mod paths;
 #[path = "envoy/proxied.rs"]

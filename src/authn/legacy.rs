@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use super::presented::{self, Presented, Search};
+use super::removal::Removal;
 use super::{Authenticated, Halt, Identity, Principal, Rule, Sought, Taken};
 use crate::authz::TrustDomains;
 use crate::config::Tokens;
@@ -166,7 +167,8 @@ impl Policy {
         demanded: Tokens,
     ) -> Result<Authenticated<'_, 'r>, Halt> {
         let rules = self.all_rules();
-        let search = Search::new(request, known.verifier, &self.sought, rules);
+        let mut removal = Removal::new(request);
+        let search = Search::new(&mut removal, known.verifier, &self.sought, rules);
         let mut of_peers: Vec<_> = self.peers.iter().map(|peer| peer.find(&search)).collect();
         let peer = self.peer(&of_peers, connection, known)?;
         let (asked, others): (Vec<&Origin>, Vec<&Origin>) = self
@@ -183,7 +185,6 @@ impl Policy {
 
         let presented = || of_peers.iter().flatten().chain(&asked).chain(&others);
         let kept = presented::verified(presented(), known)?;
-        let mut removal = search.misspelt(request);
         for place in presented().flat_map(Presented::places) {
             if !kept.contains(&place) {
                 if demanded == Tokens::All {

@@ -26,7 +26,7 @@ pub(crate) struct Locations {
 }
 
 /// What a header with a token looks like.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Debug, Eq, PartialEq)]
 enum Form {
     /// A prefix, which may be empty, and the token.
     Prefixed(String),
@@ -84,41 +84,40 @@ impl Locations {
         self.cookies.iter().map(String::as_str)
     }
 
-    /// Whether one of them has exactly this name.
-    pub(crate) fn have(&self, seen: &Sighting<'_>) -> bool {
-        let is_name = |own: &String, name: &[u8]| own.as_bytes() == name;
-        match seen.field {
-            Field::Cookie => self.cookies.iter().any(|own| is_name(own, seen.name)),
-            Field::Header => self.headers.iter().any(|(own, _)| is_name(own, seen.name)),
-            Field::Hidden => false,
-            Field::Param => {
-                let name = decoded(seen.name);
-                self.params.iter().any(|own| is_name(own, &name))
-            }
-        }
-    }
-
     /// The tokens at these places.
     ///
     /// Envoy reads only the first parameter or cookie of a name. An upstream may read another, so
     /// here each one is a token.
     pub(crate) fn find<'r>(&self, seen: &[Sighting<'r>]) -> Found<'r> {
         let mut found = Found::new();
-        for seen in seen.iter().filter(|seen| self.have(seen)) {
+        for seen in seen {
             let mut add = |text| {
                 let place = seen.place;
                 found.push(Token { text, place });
             };
             match seen.field {
-                Field::Cookie => add(unquoted(seen.value).into()),
+                Field::Cookie => {
+                    if self.cookies.iter().any(|own| own.as_bytes() == seen.name) {
+                        seen.is_named.set(true);
+                        add(unquoted(seen.value).into());
+                    }
+                }
                 Field::Header => {
-                    let headers = self.headers.iter();
-                    let headers = headers.filter(|(own, _)| own.as_bytes() == seen.name);
-                    let tokens = headers.filter_map(|(_, form)| form.token(seen.value));
-                    tokens.for_each(|token| add(token.into()));
+                    for (own, form) in &self.headers {
+                        if own.as_bytes() == seen.name {
+                            seen.is_named.set(true);
+                            form.token(seen.value).map(Cow::Borrowed).map(&mut add);
+                        }
+                    }
                 }
                 Field::Hidden => {}
-                Field::Param => add(decoded(seen.value)),
+                Field::Param => {
+                    let name = decoded(seen.name);
+                    if self.params.iter().any(|own| own.as_bytes() == &*name) {
+                        seen.is_named.set(true);
+                        add(decoded(seen.value));
+                    }
+                }
             }
         }
         found
@@ -131,7 +130,7 @@ impl Form {
         let is_scheme = !word.is_empty() && word.bytes().all(is_token_byte);
         match CREDENTIALS.contains(&name) && is_scheme {
             true => Self::Scheme {
-                word: word.to_ascii_lowercase(),
+                word: word.to_owned(),
                 is_open: prefix.ends_with(word),
             },
             false => Self::Prefixed(prefix),
@@ -150,28 +149,42 @@ impl Form {
             Self::Prefixed(prefix) => (prefix, true),
             Self::Scheme { word, is_open } => (word, *is_open),
         };
-        let is_it = |start: &[u8]| match self {
-            Self::Prefixed(_) => start == text.as_bytes(),
-            Self::Scheme { .. } => start.eq_ignore_ascii_case(text.as_bytes()),
-        };
-        if let Some((start, rest)) = value.split_at_checked(text.len())
-            && is_it(start)
-            && (is_open || rest.first().is_some_and(|byte| !is_token_byte(*byte)))
-        {
-            return Some(without_leading_spaces(rest));
+        match value.split_at_checked(text.len()) {
+            Some((start, rest))
+                if self.is(start)
+                    && (is_open || rest.first().is_some_and(|byte| !is_token_byte(*byte))) =>
+            {
+                Some(without_leading_spaces(rest))
+            }
+            _ => self.is_inside(value, text, is_open).then_some(value),
         }
+    }
+
+    /// Whether this is what stands before a token, and as long.
+    #[inline]
+    fn is(&self, start: &[u8]) -> bool {
+        match self {
+            Self::Prefixed(prefix) => start == prefix.as_bytes(),
+            // Most write it as it is written here.
+            Self::Scheme { word, .. } => {
+                start == word.as_bytes() || start.eq_ignore_ascii_case(word.as_bytes())
+            }
+        }
+    }
+
+    /// Whether it stands where a word begins that isn't the first one.
+    fn is_inside(&self, value: &[u8], text: &str, is_open: bool) -> bool {
         let begins_a_word = text.bytes().next().is_some_and(is_token_byte);
         let mut inside = value.windows(text.len() + 1).enumerate();
-        let is_inside = inside.any(|(at, window)| {
+        inside.any(|(at, window)| {
             let Some((before, start)) = window.split_first() else {
                 return false;
             };
             let next = value.get(at + window.len());
             !(begins_a_word && is_token_byte(*before))
-                && is_it(start)
+                && self.is(start)
                 && (is_open || matches!(next, Some(b' ' | b'\t')))
-        });
-        is_inside.then_some(value)
+        })
     }
 }
 
@@ -296,9 +309,15 @@ mod tests {
         let value = |value| [("authorization", value)];
         for prefix in ["Bearer ", "bearer ", "BEARER\t", " Bearer  "] {
             let own = authorization(prefix);
-            let header = |own: &Locations| own.headers.clone();
-            let default = header(&locations(&[], &[], &[]));
-            assert_eq!(header(&own), default, "{prefix:?}");
+            for (sent, expected) in [
+                ("Bearer T", &["T"][..]),
+                ("bearer  T", &["T"]),
+                ("BEARER\tT", &["\tT"]),
+                ("BearerT", &[]),
+                ("Basic a,bearer T", &["Basic a,bearer T"]),
+            ] {
+                assert_eq!(texts(&own, &value(sent)), expected, "{prefix:?} {sent:?}");
+            }
         }
         for (prefix, sent, expected) in [
             ("Token ", "token T", Some("T")),

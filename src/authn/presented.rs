@@ -14,7 +14,6 @@ use crate::evaluate::Known;
 use crate::jwks::KeySetId;
 use crate::jwt::{Token, Verified, Verifier};
 use crate::outcome::Reason;
-use crate::request::Request;
 
 /// How many tokens one rule looks at in a request; each costs a verification.
 const MAX_TOKENS: usize = 8;
@@ -67,25 +66,23 @@ struct Candidate {
 #[derive(Debug)]
 pub(super) struct Search<'p> {
     found: SmallVec<[(&'p Locations, Candidates); 1]>,
-    /// What an upstream may take for a token, because it has another spelling of such a name.
-    misspelt: SmallVec<[Place; 1]>,
 }
 
 type Candidates = SmallVec<[Candidate; 1]>;
 
 impl<'p> Search<'p> {
-    /// Looks where these rules look, whose names are sought.
+    /// Looks where these rules look, whose names are sought. What an upstream may take for a token, because it
+    /// has another spelling of such a name, is to be taken out.
     pub(super) fn new(
-        request: &Request,
+        removal: &mut Removal<'_>,
         verifier: &Verifier,
         sought: &Sought,
         rules: impl Iterator<Item = &'p Rule>,
     ) -> Self {
         let mut search = Self {
             found: SmallVec::new(),
-            misspelt: SmallVec::new(),
         };
-        let seen = sought.find(request);
+        let seen = sought.find(removal.request());
         if seen.is_empty() {
             return search;
         }
@@ -95,11 +92,11 @@ impl<'p> Search<'p> {
                 search.found.push((locations, tokens));
             }
         }
-        let is_name = |seen: &Sighting<'_>| search.found.iter().any(|(own, _)| own.have(seen));
-        let misspelt = seen
-            .iter()
-            .filter(|seen| !is_needed(seen) && !is_name(seen));
-        search.misspelt = misspelt.map(|seen| seen.place).collect();
+        for seen in &seen {
+            if !seen.is_named.get() && !is_needed(seen) {
+                removal.add(seen.place);
+            }
+        }
         search
     }
 
@@ -107,13 +104,6 @@ impl<'p> Search<'p> {
     pub(super) fn places(&self) -> impl Iterator<Item = Place> {
         let tokens = self.found.iter().flat_map(|(_, tokens)| tokens);
         tokens.map(|token| token.place)
-    }
-
-    /// What takes out what no upstream shall take for a token.
-    pub(super) fn misspelt<'r>(&self, request: &'r Request) -> Removal<'r> {
-        let mut removal = Removal::new(request);
-        self.misspelt.iter().for_each(|place| removal.add(*place));
-        removal
     }
 
     fn at(&self, locations: &Locations) -> Option<&[Candidate]> {
@@ -129,6 +119,9 @@ fn is_needed(seen: &Sighting<'_>) -> bool {
 }
 
 fn read(found: Found<'_>, verifier: &Verifier) -> Candidates {
+    if found.is_empty() {
+        return Candidates::new();
+    }
     let are_too_many = found.len() > MAX_TOKENS;
     let read = |location::Token { text, place }| Candidate {
         place,

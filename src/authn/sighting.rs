@@ -1,5 +1,6 @@
 //! What of a request stands where rules look for tokens, or where some upstream would read it from there.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use smallvec::SmallVec;
@@ -18,13 +19,15 @@ pub(crate) struct Sought {
 }
 
 /// Something under one of these names, in whatever spelling.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sighting<'r> {
     pub(crate) place: Place,
     pub(crate) field: Field,
     /// As it was sent.
     pub(crate) name: &'r [u8],
     pub(crate) value: &'r [u8],
+    /// Whether some rule that was asked looks for tokens under just this name.
+    pub(crate) is_named: Cell<bool>,
 }
 
 /// Most requests have one.
@@ -89,16 +92,10 @@ impl Sought {
     /// Headers first, then parameters, then cookies, as they stand in the request.
     pub(crate) fn find<'r>(&self, request: &'r Request) -> Sightings<'r> {
         let mut seen = Sightings::new();
-        for line in request.places() {
+        for line in request.named(&self.headers) {
             let (name, value) = request.line_at(line);
-            if self.headers.have(name) {
-                seen.push(Sighting {
-                    place: Place { line, piece: None },
-                    field: Field::Header,
-                    name,
-                    value: trimmed(value),
-                });
-            }
+            let place = Place { line, piece: None };
+            seen.push(Sighting::new(place, Field::Header, name, trimmed(value)));
         }
         if !self.params.is_empty() {
             self.find_params(request, &mut seen);
@@ -121,57 +118,95 @@ impl Sought {
         let (path, Some(query), _) = split_target(target) else {
             return;
         };
-        let mut param = |piece: Range<usize>, text: &'r [u8], field| {
-            let (name, value) = split_at_equals(text);
-            let is_sought = self.params.iter().any(|own| own.is_read_in(name));
-            if is_sought {
-                seen.push(Sighting {
-                    place: Place::within(line, piece),
-                    field,
-                    name,
-                    value,
-                });
-            }
-            is_sought
-        };
         for (whole, text) in pieces(query, path.len() + 1, b'&') {
-            if !param(whole.clone(), text, Field::Param) && text.contains(&b';') {
-                for (piece, text) in pieces(text, whole.start, b';').skip(1) {
-                    param(piece, text, Field::Hidden);
-                }
+            let (name, value) = split_at_equals(text);
+            if self.params.iter().any(|own| own.is_read_in(name)) {
+                let place = Place::within(line, whole);
+                seen.push(Sighting::new(place, Field::Param, name, value));
+            } else if text.contains(&b';') {
+                self.find_hidden_params(line, whole, text, seen);
             }
         }
     }
 
-    fn find_cookies<'r>(&self, line: usize, value: &'r [u8], seen: &mut Sightings<'r>) {
-        let mut cookie = |piece: Range<usize>, text: &'r [u8], field| {
-            let text = trimmed(text);
+    /// Parameters behind `;`. The one before them keeps its name if it has its `=`; else what is left
+    /// would be read as another, and all of them go.
+    fn find_hidden_params<'r>(
+        &self,
+        line: usize,
+        whole: Range<usize>,
+        text: &'r [u8],
+        seen: &mut Sightings<'r>,
+    ) {
+        let mut is_named = false;
+        for (piece, text) in pieces(text, whole.start, b';') {
             let (name, value) = split_at_equals(text);
-            let name = trimmed(name);
-            // One without a name is all value.
-            let is_sought =
-                text.len() > name.len() && self.cookies.iter().any(|own| own.is_read_in(name));
-            if is_sought {
-                seen.push(Sighting {
-                    place: Place::within(line, piece),
-                    field,
-                    name,
-                    value,
-                });
-            }
-            is_sought
-        };
-        for (whole, text) in pieces(value, 0, b';') {
-            if !cookie(whole.clone(), text, Field::Cookie) {
-                let start = whole.start;
-                let hidden = hidden_cookies(text)
-                    .map(|piece| (piece.start + start..piece.end + start, text.get(piece)));
-                for (piece, text) in hidden.skip(1) {
-                    cookie(piece, text.unwrap_or_default(), Field::Hidden);
+            if self.params.iter().any(|own| own.is_read_in(name)) {
+                let piece = if is_named { piece } else { whole.clone() };
+                let place = Place::within(line, piece);
+                seen.push(Sighting::new(place, Field::Hidden, name, value));
+                if !is_named {
+                    return;
                 }
+            }
+            is_named |= text.contains(&b'=');
+        }
+    }
+
+    fn find_cookies<'r>(&self, line: usize, value: &'r [u8], seen: &mut Sightings<'r>) {
+        for (whole, text) in pieces(value, 0, b';') {
+            // One without a name is all value.
+            if !text.contains(&b'=') {
+                continue;
+            }
+            let (name, value) = split_at_equals(trimmed(text));
+            let name = trimmed(name);
+            if self.cookies.iter().any(|own| own.is_read_in(name)) {
+                let place = Place::within(line, whole);
+                seen.push(Sighting::new(place, Field::Cookie, name, value));
+            } else if let Some(start) = self.hidden_cookie(text) {
+                // One of the separators goes with what is taken out.
+                let start = whole.start + start + usize::from(start > 0);
+                let place = Place::within(line, start..whole.end);
+                seen.push(Sighting::new(place, Field::Hidden, &[], &[]));
             }
         }
     }
+
+    /// Where in a cookie another one begins for some upstreams: at the separators before it. What stands
+    /// before them keeps its name; how the rest would be read then, who knows, so all of it goes.
+    fn hidden_cookie(&self, text: &[u8]) -> Option<usize> {
+        let mut separators = None;
+        for (at, byte) in text.iter().enumerate() {
+            if separates(*byte) {
+                separators.get_or_insert(at);
+            } else if let Some(start) = separators.take()
+                && let Some(rest) = text.get(at..)
+                && self.cookies.iter().any(|own| own.begins(rest))
+            {
+                return Some(start);
+            }
+        }
+        None
+    }
+}
+
+impl<'r> Sighting<'r> {
+    fn new(place: Place, field: Field, name: &'r [u8], value: &'r [u8]) -> Self {
+        Self {
+            place,
+            field,
+            name,
+            value,
+            is_named: Cell::new(false),
+        }
+    }
+}
+
+/// What ends a cookie for some upstreams: a comma (RFC 2965), a blank (Python's `SimpleCookie`), and what
+/// can't stand in one (`WebOb`).
+fn separates(byte: u8) -> bool {
+    matches!(byte, 0..=b' ' | b',' | b'"' | b'[' | b'\\' | b']' | 0x7f..)
 }
 
 /// The pieces between separators, and which bytes of the line each is, where the text begins at this one.
@@ -184,46 +219,17 @@ fn pieces(text: &[u8], start: usize, separator: u8) -> impl Iterator<Item = (Ran
     })
 }
 
-/// What of one cookie other upstreams take for several: between commas (RFC 2965), or between blanks
-/// that aren't those of an `=` (Python's `SimpleCookie`).
-fn hidden_cookies(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
-    let is_blank = |byte: u8| matches!(byte, b' ' | b'\t');
-    let mut start = Some(0);
-    std::iter::from_fn(move || {
-        let from = start?;
-        let mut before = None;
-        let rest = text.get(from..).unwrap_or_default();
-        let ends = |(at, byte): (usize, &u8)| {
-            let is_end = match (*byte, before) {
-                (b',', _) => true,
-                // Only the first blank behind something.
-                (byte, Some(last)) if is_blank(byte) && !is_blank(last) && last != b'=' => {
-                    let behind = rest.get(at..).unwrap_or_default();
-                    let next = behind.iter().find(|byte| !is_blank(**byte));
-                    !matches!(next, None | Some(b'=' | b','))
-                }
-                _ => false,
-            };
-            before = Some(*byte);
-            is_end.then_some(at)
-        };
-        let end = rest.iter().enumerate().find_map(ends);
-        let to = from + end.unwrap_or(rest.len());
-        start = end.map(|_| to + 1);
-        Some(from..to)
-    })
-}
-
 /// Path, query and the fragment that a careless client may have sent with its `#`.
 pub(crate) fn split_target(target: &[u8]) -> (&[u8], Option<&[u8]>, &[u8]) {
-    let end = target.iter().position(|byte| *byte == b'#');
-    let (target, fragment) = target.split_at(end.unwrap_or(target.len()));
-    match target.iter().position(|byte| *byte == b'?') {
-        Some(mark) => {
-            let (path, query) = target.split_at(mark);
-            (path, query.get(1..), fragment)
+    let end = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
+    let (path, rest) = target.split_at(end.unwrap_or(target.len()));
+    match rest {
+        [b'?', rest @ ..] => {
+            let end = rest.iter().position(|byte| *byte == b'#');
+            let (query, fragment) = rest.split_at(end.unwrap_or(rest.len()));
+            (path, Some(query), fragment)
         }
-        None => (target, None, fragment),
+        fragment => (path, None, fragment),
     }
 }
 
@@ -236,6 +242,12 @@ fn split_at_equals(text: &[u8]) -> (&[u8], &[u8]) {
 /// Without the blanks that HTTP/1 framing takes away and HTTP/2 leaves: what the next hop reads.
 fn trimmed(value: &[u8]) -> &[u8] {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    if let ([first, ..], [.., last]) = (value, value)
+        && !is_blank(first)
+        && !is_blank(last)
+    {
+        return value;
+    }
     let start = value.iter().position(|byte| !is_blank(byte));
     let end = value.iter().rposition(|byte| !is_blank(byte));
     match (start, end) {

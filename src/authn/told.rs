@@ -2,6 +2,7 @@
 
 use super::location::Token;
 use super::presented::{Miss, Presented, Search};
+use super::removal::Removal;
 use super::sighting::Place;
 use super::{Authentication, Rule};
 use crate::connection::Connection;
@@ -25,7 +26,8 @@ impl Authentication {
             Err(_) => (&self.sought, Vec::new()),
         };
         let seen = sought.find(request);
-        let search = Search::new(request, known.verifier, sought, rules.iter().copied());
+        let (mut removal, all) = (Removal::new(request), rules.iter().copied());
+        let search = Search::new(&mut removal, known.verifier, sought, all);
         let attempts = rules.into_iter().filter_map(|rule| {
             let presented = Presented::find(rule, &search)?;
             let found = rule.locations.find(&seen).into_iter();

@@ -286,7 +286,8 @@ impl Reference {
                 let first = lines.next()?;
                 // Who knows which of two the upstream reads, and whether with the blanks that HTTP/2 keeps.
                 let is_one = lines.all(|line| line == first) && first.trim_ascii() == first;
-                is_one.then_some(first.into())
+                let is_known = is_one && subject.request.misspelt(name).next().is_none();
+                is_known.then_some(first.into())
             }
             Self::Host { before, after } => {
                 let host = host(subject.request)?;

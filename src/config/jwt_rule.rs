@@ -25,7 +25,8 @@ record! {
         /// The key set itself, a string: a JWK set, PEM blocks, or PEM blocks by key ID; in the
         /// short form also an object.
         jwks: Option<InlineKeySet>,
-        /// Headers with a token, behind exactly the prefix; a plain name is one without prefix.
+        /// Headers with a token behind the prefix; a plain name is one without prefix. What has another
+        /// spelling of the name is taken out.
         /// Default: `Authorization: Bearer` and the query parameter `access_token`, where neither
         /// `fromParams` nor `fromCookies` is written.
         from_headers: Vec<HeaderLocation>,
@@ -34,7 +35,7 @@ record! {
         /// Cookies with a token. Default: as `fromHeaders`.
         from_cookies: Vec<Text>,
         /// The header that gets the payload of the verified token, in unpadded base64url. The
-        /// client's own copy never passes.
+        /// client's own copy never passes, whatever its spelling.
         output_payload_to_header: Option<OutputHeader>,
         /// Whether the upstream gets the token, too. Default: `false`.
         forward_original_token: bool,
@@ -169,7 +170,8 @@ record! {
     pub(crate) struct JwtHeader {
         /// The header.
         name: HeaderName,
-        /// What stands before the token, byte for byte.
+        /// What stands before the token, byte for byte; of `authorization` and `proxy-authorization` one
+        /// word is a scheme, whose letters have no case.
         prefix: Option<String>,
     }
 }
