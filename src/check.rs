@@ -3,7 +3,6 @@
 //! What is sent, and what is made of the answer, is what Envoy's `ext_authz` does with an HTTP
 //! service as Istio configures it (pilot/pkg/security/authz/builder/extauthz.go).
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::authz::{RuleSet, Subject};
@@ -272,22 +271,24 @@ impl Service {
         let removed = removed.filter_map(|name| str::from_utf8(name).ok());
         let removed = Names::new(removed.map(str::trim));
         let goes = |name: &str| !steers_proxy(name) && removed.have(name.as_bytes());
-        let mut changes = request.removed(goes);
-        let mut written = BTreeSet::new();
+        let mut changes = Vec::new();
+        let mut written = Vec::new();
         for (name, value) in lines(answer) {
             if one_of(&self.to_client_on_allow, name) {
                 changes.push(Change::Respond(name.to_owned(), value.to_vec()));
             }
             // As in `ext_authz`, the last word is that a header goes.
-            if !one_of(&self.to_upstream, name) || goes(name) {
-                continue;
+            if one_of(&self.to_upstream, name) && !goes(name) {
+                written.push((name, value));
             }
-            let line = (name.to_owned(), value.to_vec());
-            changes.push(match written.insert(name) {
-                true => Change::Set(line.0, line.1),
-                false => Change::Append(line.0, line.1),
-            });
         }
+        let replaced = Names::new(written.iter().map(|(name, _)| *name));
+        changes.extend(request.removed(|name| goes(name) || replaced.have(name.as_bytes())));
+        changes.extend(
+            written
+                .into_iter()
+                .map(|(name, value)| Change::Append(name.to_owned(), value.to_vec())),
+        );
         changes
     }
 

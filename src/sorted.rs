@@ -1,25 +1,42 @@
 //! Sorting in little code.
 //!
 //! The standard library's sort takes 7 kB of the module for each type that it sorts, so here one
-//! copy of it sorts places instead. Its maps sort what they are collected from: they are extended.
+//! copy of it sorts places instead, and swaps. Its maps sort what they are collected from: they are extended.
 
 use std::cmp::Ordering;
 
 /// Sorts, and keeps the order of equals.
 pub(crate) fn by<T>(items: &mut Vec<T>, compare: impl Fn(&T, &T) -> Ordering) {
-    let mut order: Vec<usize> = (0..items.len()).collect();
-    sort(&mut order, &|one, other| {
+    let mut places = places(items.len(), &|one, other| {
         let items = items.get(one).zip(items.get(other));
         items.map_or(Ordering::Equal, |(one, other)| compare(one, other))
     });
-    let mut taken: Vec<Option<T>> = items.drain(..).map(Some).collect();
-    let in_order = order.into_iter();
-    items.extend(in_order.filter_map(|place| taken.get_mut(place)?.take()));
+    arrange(&mut places, &mut |one, other| items.swap(one, other));
 }
 
+/// Where each of so many items belongs.
 #[inline(never)]
-fn sort(places: &mut [usize], compare: &dyn Fn(usize, usize) -> Ordering) {
-    places.sort_unstable_by(|one, other| compare(*one, *other).then(one.cmp(other)));
+fn places(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_unstable_by(|one, other| compare(*one, *other).then(one.cmp(other)));
+    let mut places = vec![0; count];
+    for (place, item) in order.into_iter().enumerate() {
+        if let Some(own) = places.get_mut(item) {
+            *own = place;
+        }
+    }
+    places
+}
+
+/// Swaps items until each is where it belongs: with every swap one more is.
+#[inline(never)]
+fn arrange(places: &mut [usize], swap: &mut dyn FnMut(usize, usize)) {
+    for here in 0..places.len() {
+        while let Some(place) = places.get(here).copied().filter(|place| *place != here) {
+            swap(here, place);
+            places.swap(here, place);
+        }
+    }
 }
 
 /// What a map is collected from, without sorting it first.

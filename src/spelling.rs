@@ -36,7 +36,13 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn new<'n>(names: impl Iterator<Item = &'n str>) -> Self {
-        let names = names.map(|name| name.bytes().map(folded).collect());
+        Self::of(&names.collect::<Vec<_>>())
+    }
+
+    /// One copy of this for all names keeps the module small.
+    #[inline(never)]
+    fn of(names: &[&str]) -> Self {
+        let names = names.iter().map(|name| name.bytes().map(folded).collect());
         let mut names: Vec<Vec<u8>> = names.collect();
         sorted::by(&mut names, |one, other| {
             one.len().cmp(&other.len()).then_with(|| one.cmp(other))
@@ -104,6 +110,7 @@ impl Encoded {
     }
 
     /// Whether some upstream reads it where this was sent.
+    #[inline(never)]
     pub(crate) fn is_read_in(&self, sent: &[u8]) -> bool {
         let mut rest = Decoded(sent);
         loop {

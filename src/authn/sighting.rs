@@ -68,6 +68,11 @@ impl Place {
 
 impl Sought {
     pub(crate) fn new<'l>(locations: impl Iterator<Item = &'l Locations>) -> Self {
+        Self::at(&locations.collect::<Vec<_>>())
+    }
+
+    #[inline(never)]
+    fn at(locations: &[&Locations]) -> Self {
         let (mut headers, mut sought) = (Vec::new(), Self::default());
         for locations in locations {
             headers.extend(locations.headers());
@@ -98,7 +103,13 @@ impl Sought {
             seen.push(Sighting::new(place, Field::Header, name, trimmed(value)));
         }
         if !self.params.is_empty() {
-            self.find_params(request, &mut seen);
+            let line = |line: usize| Some((line, request.value_at(line, b":path")?));
+            // Most have no query.
+            if let Some((line, target)) = request.places().find_map(line)
+                && let (path, Some(query), _) = split_target(target)
+            {
+                self.find_params(line, path.len() + 1, query, &mut seen);
+            }
         }
         if !self.cookies.is_empty() {
             for line in request.places() {
@@ -110,15 +121,16 @@ impl Sought {
         seen
     }
 
-    fn find_params<'r>(&self, request: &'r Request, seen: &mut Sightings<'r>) {
-        let line = |line: usize| Some((line, request.value_at(line, b":path")?));
-        let Some((line, target)) = request.places().find_map(line) else {
-            return;
-        };
-        let (path, Some(query), _) = split_target(target) else {
-            return;
-        };
-        for (whole, text) in pieces(query, path.len() + 1, b'&') {
+    /// In a query that begins at this byte of its line.
+    #[inline(never)]
+    fn find_params<'r>(
+        &self,
+        line: usize,
+        start: usize,
+        query: &'r [u8],
+        seen: &mut Sightings<'r>,
+    ) {
+        for (whole, text) in pieces(query, start, b'&') {
             let (name, value) = split_at_equals(text);
             if self.params.iter().any(|own| own.is_read_in(name)) {
                 let place = Place::within(line, whole);
@@ -153,6 +165,7 @@ impl Sought {
         }
     }
 
+    #[inline(never)]
     fn find_cookies<'r>(&self, line: usize, value: &'r [u8], seen: &mut Sightings<'r>) {
         for (whole, text) in pieces(value, 0, b';') {
             // One without a name is all value.
