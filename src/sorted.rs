@@ -6,7 +6,11 @@
 use std::cmp::Ordering;
 
 /// Sorts, and keeps the order of equals.
-pub(crate) fn by<T>(items: &mut Vec<T>, compare: impl Fn(&T, &T) -> Ordering) {
+pub(crate) fn by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
+    // As most are.
+    if items.len() < 2 {
+        return;
+    }
     let mut places = places(items.len(), &|one, other| {
         let items = items.get(one).zip(items.get(other));
         items.map_or(Ordering::Equal, |(one, other)| compare(one, other))

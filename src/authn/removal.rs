@@ -39,7 +39,9 @@ impl<'r> Removal<'r> {
         if self.places.is_empty() {
             return changes;
         }
-        let places = ordered(&self.places, Ord::cmp);
+        let mut places = self.places.clone();
+        sorted::by(&mut places, Ord::cmp);
+        places.dedup();
         let mut names = SmallVec::<[&[u8]; 2]>::new();
         for here in places.chunk_by(|one, other| one.line == other.line) {
             let line = here.first().map_or(0, |place| place.line);
@@ -50,7 +52,8 @@ impl<'r> Removal<'r> {
                 (name, _) => names.push(name),
             }
         }
-        let names = ordered(&names, by_length);
+        sorted::by(&mut names, by_length);
+        names.dedup();
         let text = |name| String::from_utf8_lossy(name).into_owned();
         changes.extend(names.iter().map(|name| Change::Remove(text(name))));
         let mut places = places.as_slice();
@@ -82,23 +85,6 @@ impl<'r> Removal<'r> {
 fn by_length(one: &&[u8], other: &&[u8]) -> Ordering {
     let lengths = one.len().cmp(&other.len());
     lengths.then_with(|| one.cmp(other))
-}
-
-/// In this order, each once; most are one.
-fn ordered<T: Clone + PartialEq, const N: usize>(
-    items: &SmallVec<[T; N]>,
-    compare: impl Fn(&T, &T) -> Ordering,
-) -> SmallVec<[T; N]>
-where
-    [T; N]: smallvec::Array<Item = T>,
-{
-    if items.len() < 2 {
-        return items.clone();
-    }
-    let mut items = items.to_vec();
-    sorted::by(&mut items, compare);
-    items.dedup();
-    items.into()
 }
 
 /// What stays of a line; `None`: nothing.

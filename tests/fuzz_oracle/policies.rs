@@ -139,6 +139,7 @@ const ACCOUNTS: &[&str] = &[
 const DOMAINS: &[&str] = &[
     "td.test", "old.test", "*.test", "td.*", "*", "td", "TD.test", "*d.test", "t*",
 ];
+/// None of IPv4 that is written as IPv6, which says more here.
 const BLOCKS: &[&str] = &[
     "127.0.0.1",
     "127.9.0.0/30",
@@ -149,10 +150,8 @@ const BLOCKS: &[&str] = &[
     "0.0.0.0/0",
     "::/0",
     "127.9.0.7/31",
-    "::ffff:192.0.2.0/120",
     "2001:db8::1",
     "10.0.0.0/8",
-    "::ffff:127.0.0.1",
 ];
 const REQUEST_PRINCIPALS: &[&str] = &[
     "*",
