@@ -6,6 +6,7 @@ mod document;
 mod errors;
 pub(crate) mod jwt_rule;
 pub(crate) mod legacy;
+pub(crate) mod number;
 pub(crate) mod peer_authentication;
 pub(crate) mod place;
 pub(crate) mod port;
@@ -25,6 +26,7 @@ use self::authorization::Provider;
 pub(crate) use self::document::parse;
 pub(crate) use self::errors::{Errors, Format, Profile};
 pub(crate) use self::jwt_rule::JwtRule;
+use self::number::AtLeastOne;
 use self::port::PortNumber;
 use self::provider::ExtensionProvider;
 use self::reader::{Input, Read, record};
@@ -78,6 +80,9 @@ record! {
         verification: Option<Verification>,
         /// How many verified tokens each worker remembers.
         token_cache: Option<TokenCache>,
+        /// How many requests may wait on each worker, for keys or the answer of a service, from 1 on.
+        /// Further ones are refused with 503. Default: 10000.
+        max_waiting_requests: Option<AtLeastOne>,
         /// Claims for the filters and routes behind us.
         dynamic_metadata: Option<DynamicMetadata>,
         /// What is written to filter state. Each costs a host call.

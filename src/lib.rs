@@ -57,8 +57,9 @@ mod request;
 mod sorted;
 #[cfg(test)]
 mod vectors;
+mod waiting;
 
-pub use self::check::{Check, CheckAnswer, CheckId, Checked};
+pub use self::check::{Check, CheckAnswer, CheckId, CheckReply, Checked};
 pub use self::config::place::{Place, Step};
 pub use self::config::reader::{Mistake, Mistakes};
 pub use self::config::schema::schema;

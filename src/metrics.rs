@@ -96,7 +96,9 @@ impl Names {
             vec![Series::Refused(Reason::MtlsRequired, by)]
         });
         names.expect(counted.older, |by| refused(Fault::Caller, by));
-        names.expected.push(Series::Remembered);
+        names
+            .expected
+            .extend([Series::Remembered, Series::Unseen, Series::Waiting]);
         let lookups = Lookup::ALL.iter();
         names
             .expected
@@ -229,7 +231,7 @@ impl Names {
             Series::CheckTime(id) | Series::Unchecked(id) => vec![service(id)],
             Series::Fetched(id, result) => vec![("result", result.label()), issuer(id)],
             Series::FetchedAt(id) => vec![issuer(id)],
-            Series::KeyWait | Series::Remembered => vec![],
+            Series::KeyWait | Series::Remembered | Series::Unseen | Series::Waiting => vec![],
             Series::TokenLookups(lookup) => vec![("result", lookup.label())],
             Series::Verified(place) => vec![("verifier", place.label())],
         }

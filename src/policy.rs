@@ -51,6 +51,8 @@ pub struct Policy {
     pub(crate) verification: Verification,
     /// How many tokens are remembered, and in how many bytes.
     pub(crate) token_cache: (u32, u32),
+    /// How many requests may wait on each worker.
+    pub(crate) max_waiting: u32,
     pub(crate) names: Rc<Names>,
     key_sets: Vec<Rc<KeySetSource>>,
     shares_keys: Option<bool>,

@@ -5,6 +5,8 @@ mod support;
 
 #[path = "envoy/checks.rs"]
 mod checks;
+#[path = "envoy/crowds.rs"]
+mod crowds;
 #[path = "envoy/metadata.rs"]
 mod metadata;
 #[path = "envoy/metrics.rs"]

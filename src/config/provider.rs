@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::number::AtLeastOne;
 use super::reader::{Input, Read, record};
 use super::schema::{Schemas, a, map_of};
 use super::text::{HeaderName, HeaderValue, Text, folded, steers_proxy};
@@ -62,6 +63,11 @@ record! {
         /// The Envoy cluster that leads there; ours, not Istio's. Default: `outbound|PORT||HOST`,
         /// the name that Istio gives it.
         cluster: Option<Text>,
+        /// How many checks each worker may have under way at this service, from 1 on; ours, not Istio's.
+        /// Further requests wait, for at most `timeout`, and are then refused, also with `failOpen`.
+        /// Write less than the `max_requests` of the cluster's circuit breaker, divided by the number of
+        /// workers. Default: 500.
+        max_requests: Option<AtLeastOne>,
     }
     check check_provider;
 }

@@ -172,6 +172,24 @@ impl KeyStore {
         Some(slot.source.first())
     }
 
+    /// Ends our own fetch of a set, of which nothing will come. Tells whether there was one.
+    pub(crate) fn abandon(&mut self, id: KeySetId) -> bool {
+        let Some(slot) = self.slots.get_mut(id.0) else {
+            return false;
+        };
+        let was_ours = slot.step.take().is_some();
+        if was_ours {
+            slot.record.abandon();
+        }
+        was_ours
+    }
+
+    /// How often fetches of a set were in vain, or brought no keys: tells one that ended from one that was
+    /// abandoned.
+    pub(crate) fn in_vain(&self, id: KeySetId) -> Option<(u64, u64)> {
+        Some(self.slots.get(id.0)?.record.in_vain())
+    }
+
     /// Another worker started at the same time, and fetches the set.
     pub(crate) fn leave_to_another(&mut self, id: KeySetId) {
         if let Some(slot) = self.slots.get_mut(id.0) {

@@ -26,6 +26,8 @@ const BESIDE: &str = "a RequestAuthentication applies here, too, and only one of
                       this policy";
 /// How long Istio's proxies wait for a key set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many requests may wait on each worker: each takes some 11 kB of Envoy's memory.
+const DEFAULT_MAX_WAITING: u32 = 10_000;
 
 /// What is put together while resources are gone through.
 pub(super) struct Compiler {
@@ -225,6 +227,9 @@ impl Compiler {
             },
             verification: config.verification.unwrap_or_default(),
             token_cache: TokenCache::bounds(config.token_cache),
+            max_waiting: config
+                .max_waiting_requests
+                .map_or(DEFAULT_MAX_WAITING, |most| most.0),
             preflights: config.cors_preflights.unwrap_or_default(),
             errors: config.errors.unwrap_or_default(),
             names: Rc::new(names),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::case::{Case, Suite};
-use crate::support::envoy::{Envoy, Listener, Setup, plugin};
+use crate::support::envoy::{Envoy, Listener, Setup, cluster, plugin};
 use crate::support::server::Server;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ fn every_request_is_counted_once() {
     let upstream = Server::echo();
     let envoy = Envoy::start_as(&Setup {
         listeners: &[listener("/x")],
-        clusters: &[("upstream", upstream.address)],
+        clusters: &[cluster("upstream", upstream.address)],
         workers: 2,
         watches: true,
     });

@@ -38,10 +38,37 @@ fn many_requests_on_two_workers_wait_for_one_fetch() {
     );
     let callout = fetch(&other);
     one.answer(callout, 200, &fixture.keys());
-    other.tick();
+    assert_eq!(one.tick_period(), 1, "the others go on soon");
+    for _ in 0..2 {
+        one.tick();
+        other.tick();
+    }
     assert!(waiting.iter().all(|stream| is_forwarded(&one, *stream)));
     assert_eq!(fetches(&one), 1);
     assert!(other.tick_period() >= 1000, "nothing waits any more");
+}
+
+/// An update replaces the plugin that fetches, and its call goes with it.
+#[test]
+fn a_fetch_that_is_lost_is_made_by_another() {
+    for asks_first in [false, true] {
+        let fixture = Fixture::new();
+        let one = fixture.sharing_vm();
+        let other = fixture.beside(&one);
+        one.tick();
+        let early = asks_first.then(|| fixture.ask(&other, "good"));
+        other.tick();
+        let lost = one.callouts();
+        assert_eq!(lost.len(), 1);
+        one.replaced();
+        let stream = early.unwrap_or_else(|| fixture.ask(&other, "good"));
+        other.tick();
+        let callouts = other.callouts();
+        assert_eq!(callouts.len(), 1, "it doesn't wait for what is lost");
+        assert_ne!(callouts[0].token, lost[0].token);
+        other.answer(callouts[0].token, 200, &fixture.keys());
+        assert!(is_forwarded(&other, stream));
+    }
 }
 
 #[test]
@@ -161,6 +188,7 @@ fn nothing_is_shared_with_every_module_unless_that_is_allowed() {
     vm.answer(fetch(&vm), 200, &fixture.keys());
     assert!(is_forwarded(&vm, stream));
     assert_eq!(vm.shared(), []);
+    drop(vm);
 
     for (shared, vm_id, expected) in [(true, "", true), (false, "own", false)] {
         let mut config = fixture.config.clone();

@@ -98,8 +98,8 @@ pub const NORMALIZATIONS: [&str; 4] = ["NONE", "BASE", "MERGE_SLASHES", "DECODE_
 /// What an Envoy is started with.
 pub struct Setup<'a> {
     pub listeners: &'a [Listener],
-    /// By name; `upstream` is where requests go.
-    pub clusters: &'a [(&'a str, SocketAddr)],
+    /// Made by [`cluster`]; `upstream` is where requests go.
+    pub clusters: &'a [Value],
     pub workers: u32,
     /// Whether Envoy watches a file for its listeners, so that they can be replaced.
     pub watches: bool,
@@ -122,7 +122,7 @@ impl Envoy {
     ) -> Result<Self, String> {
         Self::start_as(&Setup {
             listeners,
-            clusters: &[("upstream", upstream), ("jwks", jwks)],
+            clusters: &[cluster("upstream", upstream), cluster("jwks", jwks)],
             workers: 1,
             watches: false,
         })
@@ -433,14 +433,10 @@ pub fn minor_version() -> u32 {
 }
 
 fn bootstrap(setup: &Setup<'_>, folder: &Folder) -> Value {
-    let clusters = setup.clusters.iter();
-    let clusters: Vec<_> = clusters
-        .map(|(name, address)| cluster(name, *address))
-        .collect();
     let mut bootstrap = json!({
         "node": { "id": "test", "cluster": "test" },
         "admin": { "address": socket("127.0.0.1", 0) },
-        "static_resources": { "clusters": clusters },
+        "static_resources": { "clusters": setup.clusters },
     });
     if setup.watches {
         let file = json!({ "path": folder.join(LISTENERS) });
@@ -468,7 +464,8 @@ fn socket(host: &str, port: u16) -> Value {
     json!({ "socket_address": { "address": host, "port_value": port } })
 }
 
-fn cluster(name: &str, address: SocketAddr) -> Value {
+/// A cluster with one host.
+pub fn cluster(name: &str, address: SocketAddr) -> Value {
     let endpoint = json!({ "address": socket(&address.ip().to_string(), address.port()) });
     json!({
         "name": name,

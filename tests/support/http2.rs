@@ -69,7 +69,7 @@ async fn send_over(
     })
 }
 
-fn head(request: &Request) -> Result<http::Request<()>, http::Error> {
+pub fn head(request: &Request) -> Result<http::Request<()>, http::Error> {
     let uri = http::Uri::builder()
         .scheme("http")
         .authority(request.authority.as_deref().unwrap_or_default())
