@@ -226,6 +226,12 @@ record! {
         trust_domain: Option<Text>,
         /// Other names of our trust domain: `principals` of one name are those of each.
         trust_domain_aliases: Vec<Text>,
+        /// Whether the listener takes client certificates that it can't validate: it has
+        /// `trust_chain_verification: ACCEPT_UNTRUSTED`, or no `trusted_ca`. A certificate that Envoy
+        /// doesn't confirm then is unknown: it satisfies no ALLOW, every DENY, and no STRICT. Envoy
+        /// confirms from 1.39 on, and no resumed TLS session. Default: `false`: what is presented is
+        /// valid, as in Istio.
+        untrusted_certificates: bool,
     }
 }
 

@@ -15,6 +15,8 @@ mod metrics;
 mod paths;
 #[path = "envoy/proxied.rs"]
 mod proxied;
+#[path = "envoy/resumption.rs"]
+mod resumption;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -178,7 +180,10 @@ fn left_out(suite: &Suite, case: &Case) -> Option<&'static str> {
         Some("other tiers")
     } else if case.expect.get("refused").is_some() {
         Some("refused configuration")
-    } else if case.connection().0.is_untrusted() && envoy::minor_version() < 39 {
+    } else if suite.config(case)["workload"]["untrustedCertificates"] == true
+        && case.connection().0.is_confirmed()
+        && envoy::minor_version() < 39
+    {
         Some("before 1.39 nobody is told which certificates are valid")
     } else {
         case.left_out

@@ -12,6 +12,7 @@ use crate::config::place::Place;
 use crate::config::reader::{Mistake, Mistakes};
 use crate::config::text::text;
 use crate::config::{AuthorizationRules, Config, Defaults, Jwks, JwtRule, TokenCache};
+use crate::connection::Validation;
 use crate::filter_state::FilterState;
 use crate::istio::{DryRun, Here, Kind, named};
 use crate::jwks::{Fetching, KeySetId, KeySetSource, Origin};
@@ -66,6 +67,10 @@ impl Compiler {
         mut warnings: Vec<Mistake>,
     ) -> Result<Policy, Mistakes> {
         let mut mistakes = Vec::new();
+        let validation = match &config.workload {
+            Some(workload) if workload.untrusted_certificates => Validation::Unknown,
+            _ => Validation::Done,
+        };
         let defaults = config.defaults;
         for rule in config.jwt_rules.unwrap_or_default() {
             let rule = self.rule(rule, defaults.as_ref());
@@ -210,6 +215,7 @@ impl Compiler {
         Ok(Policy {
             summary,
             mutual_tls,
+            validation,
             authentication: Authentication::new(
                 self.rules,
                 older,

@@ -38,6 +38,8 @@ pub struct Listener {
     /// With port 0 any that is free.
     pub address: SocketAddr,
     pub transport: Transport,
+    /// Whether TLS sessions are resumed by tickets, or by IDs only.
+    pub has_tickets: bool,
     /// Whether connections begin with a line of the PROXY protocol.
     pub is_proxied: bool,
 }
@@ -80,6 +82,7 @@ impl Listener {
             routes: vec![connect, route],
             address: (Ipv4Addr::LOCALHOST, 0).into(),
             transport: Transport::Plain,
+            has_tickets: true,
             normalization: "BASE",
             is_proxied: false,
         }
@@ -492,7 +495,10 @@ fn listener(listener: &Listener, access_log: &Path) -> Value {
         listener_filters.push(listener_filter("proxy_protocol", "ProxyProtocol"));
     }
     if listener.transport != Transport::Plain {
-        chain["transport_socket"] = tls::transport_socket(listener.transport == Transport::OpenTls);
+        let mut socket = tls::transport_socket(listener.transport == Transport::OpenTls);
+        socket["typed_config"]["disable_stateless_session_resumption"] =
+            (!listener.has_tickets).into();
+        chain["transport_socket"] = socket;
         // Without it Envoy knows no server name.
         listener_filters.push(listener_filter("tls_inspector", "TlsInspector"));
     }

@@ -29,7 +29,8 @@ async fn send(address: SocketAddr, request: &Request) -> io::Result<Message> {
     match &request.peer.tls {
         None => send_over(stream, request).await,
         Some(handshake) => {
-            let (config, name) = tls::client(handshake, Some(b"h2"));
+            assert!(!handshake.resumed, "HTTP/2 resumes no session here");
+            let (config, name) = tls::client(handshake, Some(b"h2"), rustls::ALL_VERSIONS);
             let stream = TlsConnector::from(config).connect(name, stream).await?;
             send_over(stream, request).await
         }
