@@ -58,7 +58,9 @@ impl Shared {
                 }
                 version
             }
-            Err(_) => NO_ENTRY,
+            Err(host::Status::NOT_FOUND) => NO_ENTRY,
+            // What can't be read can't be waited for.
+            Err(_) => return keys.start(id, is_awaited, now),
         };
         let fetch = keys.start(id, is_awaited, now)?;
         match host::share(record, &keys.record(id)?, Some(version)) {

@@ -206,6 +206,30 @@ fn nothing_is_shared_with_every_module_unless_that_is_allowed() {
     }
 }
 
+/// As `capability_restriction_config` may have it.
+#[test]
+fn workers_that_cant_read_what_is_shared_fetch_for_themselves() {
+    let fixture = Fixture::new();
+    let setup = Setup {
+        now: NOW,
+        forced: [("proxy_get_shared_data".to_owned(), 10)].into(),
+        properties: [("plugin_vm_id".to_owned(), b"own".to_vec())].into(),
+        ..Setup::default()
+    };
+    let (one, accepted) = Vm::boot(fixture.config.to_string().as_bytes(), setup);
+    assert!(accepted);
+    let other = fixture.beside(&one);
+    let streams = [fixture.ask(&one, "good"), fixture.ask(&other, "good")];
+    one.tick();
+    other.tick();
+    for callout in one.callouts() {
+        one.answer(callout.token, 200, &fixture.keys());
+    }
+    for stream in streams {
+        assert!(is_forwarded(&one, stream));
+    }
+}
+
 #[test]
 fn what_is_shared_is_checked_like_an_answer() {
     let fixture = Fixture::new();
