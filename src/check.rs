@@ -40,6 +40,14 @@ pub struct Check {
     pub timeout: Duration,
 }
 
+impl Check {
+    /// How many bytes its lines take.
+    pub(crate) fn size(&self) -> usize {
+        let lines = self.headers.iter();
+        lines.map(|(name, value)| name.len() + value.len()).sum()
+    }
+}
+
 /// What came of a check.
 #[derive(Clone, Debug)]
 pub struct Checked {
@@ -126,6 +134,17 @@ impl Checks {
     /// The services in the order of their ids.
     pub(crate) fn services(&self) -> impl Iterator<Item = &Service> {
         self.0.iter().map(|(service, _)| service)
+    }
+
+    /// What of a reply is worth keeping while its request waits for something else.
+    pub(crate) fn kept(&self, id: CheckId, mut reply: CheckReply) -> CheckReply {
+        if let (CheckReply::Answer(answer), Some((service, _))) = (&mut reply, self.0.get(id.0))
+            && answer.status == 200
+        {
+            answer.body = None;
+            answer.headers.retain(|(name, _)| service.reads(name));
+        }
+        reply
     }
 
     /// Asks nobody.
@@ -318,6 +337,13 @@ impl Service {
             headers,
             timeout: self.timeout,
         })
+    }
+
+    /// Whether a line of an answer that lets the request through has an effect.
+    fn reads(&self, name: &str) -> bool {
+        name == TO_REMOVE
+            || one_of(&self.to_upstream, name)
+            || one_of(&self.to_client_on_allow, name)
     }
 
     /// What the upstream gets of an answer that lets the request through, and what its client.

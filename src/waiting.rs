@@ -15,6 +15,9 @@ pub(crate) use self::queue::{Failure, Queue};
 use crate::check::{Check, CheckId, CheckReply, Checked};
 use crate::jwks::KeySetId;
 
+/// How many bytes the checks of waiting requests may take: of clients with long addresses, fewer wait.
+const MOST_BYTES: usize = 64 << 20;
+
 /// What a request waits for.
 #[derive(Clone, Debug)]
 pub(crate) enum Need {
@@ -56,6 +59,8 @@ impl<R> Paused<R> {
 #[derive(Debug)]
 pub(crate) struct Waiting<R> {
     most: usize,
+    /// Of all checks.
+    bytes: usize,
     requests: FxHashMap<u32, Paused<R>>,
     /// By key set: the streams that wait for it.
     for_keys: Vec<BTreeSet<u32>>,
@@ -70,6 +75,7 @@ impl<R> Waiting<R> {
     pub(crate) fn new(most: usize, key_sets: usize, queues: Vec<Queue>) -> Self {
         Self {
             most,
+            bytes: 0,
             requests: FxHashMap::default(),
             for_keys: vec![BTreeSet::new(); key_sets],
             queues,
@@ -82,13 +88,14 @@ impl<R> Waiting<R> {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.requests.len() >= self.most
+        self.requests.len() >= self.most || self.bytes >= MOST_BYTES
     }
 
     /// A request begins to wait.
     pub(crate) fn pause(&mut self, stream: u32, request: R, need: Need, met: Met, since: Duration) {
         match &need {
             Need::Check(check) => {
+                self.bytes += check.size();
                 if let Some(queue) = self.queues.get_mut(check.id.0) {
                     queue.add(stream);
                 }
@@ -113,7 +120,7 @@ impl<R> Waiting<R> {
 
     /// The client of this stream has gone.
     pub(crate) fn forget(&mut self, stream: u32) {
-        let Some(paused) = self.requests.remove(&stream) else {
+        let Some(paused) = self.take(stream) else {
             return;
         };
         if paused.is_ready {
@@ -268,14 +275,22 @@ impl<R> Waiting<R> {
     /// Takes the first request out that has what it waited for.
     pub(crate) fn pop_ready(&mut self) -> Option<(u32, Paused<R>)> {
         let stream = self.ready.pop_first()?;
-        Some((stream, self.requests.remove(&stream)?))
+        Some((stream, self.take(stream)?))
     }
 
     /// Takes this one out, if it has what it waited for.
     pub(crate) fn take_ready(&mut self, stream: u32) -> Option<Paused<R>> {
         match self.ready.remove(&stream) {
-            true => self.requests.remove(&stream),
+            true => self.take(stream),
             false => None,
         }
+    }
+
+    fn take(&mut self, stream: u32) -> Option<Paused<R>> {
+        let paused = self.requests.remove(&stream)?;
+        if let Need::Check(check) = &paused.need {
+            self.bytes = self.bytes.saturating_sub(check.size());
+        }
+        Some(paused)
     }
 }

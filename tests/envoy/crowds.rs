@@ -177,6 +177,51 @@ fn each_gets_its_answer() {
         let expected = BTreeMap::from([(scene.expect.to_owned(), scene.count)]);
         assert_eq!(answers, expected, "{}", scene.name);
     }
+    assert_no_trap(&envoy);
+}
+
+/// All of them fail at once, in each way.
+#[test]
+fn many_key_sets_are_fetched() {
+    let upstream = Http2Upstream::start();
+    let service = JwksServer::start(BTreeMap::new());
+    let ways = ["nowhere", "hostless", "full", "service"];
+    let listeners = ways.map(|cluster| {
+        let rules = (0..1000).map(|index| {
+            let issuer = format!("https://issuer-{index}.test");
+            json!({ "issuer": issuer, "jwksUri": format!("http://{cluster}.test/{index}") })
+        });
+        let config =
+            json!({ "jwtRules": rules.collect::<Vec<_>>(), "jwks": { "cluster": cluster } });
+        let mut filter = envoy::plugin(cluster, &config);
+        filter["typed_config"]["config"]["failure_policy"] = "FAIL_CLOSED".into();
+        Listener::new(cluster, vec![filter])
+    });
+    let envoy = Envoy::start_as(&Setup {
+        listeners: &listeners,
+        clusters: &clusters(&upstream, &service),
+        workers: 1,
+        watches: false,
+    });
+    let envoy = envoy.expect("Envoy");
+    let suite = Suite::load("tests/cases/remote.json");
+    let case = Case::new("", "good", json!({}), json!({}));
+    let request = suite.play(&case, &case.expect).request;
+    // Some are fetched again after one second, and all by two.
+    for _ in 0..3 {
+        for way in ways {
+            assert_eq!(
+                envoy.ask(way, &request).expect("an answer").status,
+                200,
+                "{way}"
+            );
+        }
+        thread::sleep(Duration::from_secs(1));
+    }
+    assert_no_trap(&envoy);
+}
+
+fn assert_no_trap(envoy: &Envoy) {
     let log = envoy.log();
     for sign in ["Function: ", "Uncaught", "RangeError", "wasm_fail"] {
         assert!(!log.contains(sign), "{sign} in Envoy's log:\n{log}");

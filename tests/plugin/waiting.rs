@@ -95,6 +95,23 @@ fn more_than_may_wait_are_turned_away() {
     }
 }
 
+/// What is to be sent is kept until then, and a client's address can be long.
+#[test]
+fn fewer_wait_if_they_are_large() {
+    let vm = vm(&with("maxRequests", 1.into()));
+    let path = format!("/{}", "x".repeat(1 << 20));
+    let streams: Vec<_> = (0..100).map(|_| ask(&vm, &path)).collect();
+    let (waiting, turned_away): (Vec<u32>, Vec<u32>) = streams
+        .into_iter()
+        .partition(|stream| is_paused(&vm, *stream));
+    assert_eq!((waiting.len(), turned_away.len()), (64, 36));
+    assert_eq!(reply(&vm, turned_away[0]).0, 503);
+    waiting[..10]
+        .iter()
+        .for_each(|stream| vm.disconnect(*stream));
+    assert!(is_paused(&vm, ask(&vm, &path)), "there is room again");
+}
+
 #[test]
 fn no_more_checks_are_under_way_than_may_be() {
     let vm = vm(&with("maxRequests", 2.into()));

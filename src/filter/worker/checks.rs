@@ -88,6 +88,7 @@ impl Worker {
 
     fn reply(&self, stream: u32, id: CheckId, reply: CheckReply) {
         self.count_check(id, &reply);
+        let reply = self.policy.checks.kept(id, reply);
         self.waiting.borrow_mut().replied(stream, id, reply);
     }
 
