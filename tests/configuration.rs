@@ -89,7 +89,8 @@ fn every_mistake_is_listed_at_once() {
              `spaceDelimitedClaims`",
             "resources[0].spec.jwtRules[0].jwksUri: not an absolute URI: it must start with \
              https:// or http://",
-            "resources[0].spec.jwtRules[1].jwks: not JSON: expected ident at line 1 column 2",
+            "resources[0].spec.jwtRules[1].jwks: no key set: expected {\"keys\": [...]}, or PEM; a shared \
+             secret is {\"keys\": [{\"kty\": \"oct\", \"k\": ...}]}, with its base64url for `k`",
             "resources[1].apiVersion: `Service` of `v1` is not supported by this version of Portcullis: \
              write a RequestAuthentication, AuthorizationPolicy or PeerAuthentication of \
              security.istio.io/v1, or a Policy or MeshPolicy of \
@@ -163,7 +164,7 @@ fn jwt_rules() {
         ),
         (
             json!({"jwks": "{\"keys\":{}}"}),
-            Some("jwtRules[0].jwks: no key set: write {\"keys\": [...]}, or PEM"),
+            Some("jwtRules[0].jwks: no key set: expected {\"keys\": [...]}, or PEM"),
         ),
         (
             json!({"jwks": {"keys": [{"kty": "oct", "k": "AA"}]}}),

@@ -108,7 +108,7 @@ impl Root {
         };
         let body = match status(&headers) {
             Some(200) => host::call_body(MAX_BODY + 1).map_err(|_| FetchError::NoAnswer),
-            Some(status) => Err(FetchError::Status(status)),
+            Some(status) => Err(FetchError::of(status, &values("location").concat())),
             None => Err(FetchError::NoAnswer),
         };
         let (cache_control, age) = (values("cache-control").join(&b','), values("age").concat());
