@@ -122,7 +122,7 @@ fn fetch(
         });
         next = match keys.finish(id, answer, now) {
             Ok(Fetched::Next(fetch)) => Some(fetch),
-            Ok(Fetched::Keys(warnings)) => {
+            Ok(Fetched::Keys { warnings, .. }) => {
                 let left_out = |warning: &String| format!("keys of {issuer}: {warning}");
                 notes.extend(warnings.iter().map(left_out));
                 None

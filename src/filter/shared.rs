@@ -44,9 +44,9 @@ impl Shared {
         is_awaited: bool,
         now: u64,
     ) -> Option<Fetch> {
-        let (record, bodies) = self.names.get(id.0)?;
+        let (name, bodies) = self.names.get(id.0)?;
         let (was_busy, before) = (keys.is_busy(id, now), keys.in_vain(id));
-        let version = match host::shared_data(record) {
+        let version = match host::shared_data(name) {
             Ok((record, version)) => {
                 let bodies = || Some(host::shared_data(bodies).ok()?.0);
                 let has_new_keys = keys.adopt(id, &record, bodies);
@@ -54,6 +54,10 @@ impl Shared {
                 // another one.
                 let has_ended = was_busy && !keys.is_busy(id, now) && keys.in_vain(id) != before;
                 if has_new_keys || has_ended {
+                    if is_awaited && !has_new_keys && keys.refuse(id) {
+                        // Should another write at the same time, it knows more.
+                        let _ = host::share(name, &keys.record(id)?, Some(version));
+                    }
                     return None;
                 }
                 version
@@ -63,7 +67,7 @@ impl Shared {
             Err(_) => return keys.start(id, is_awaited, now),
         };
         let fetch = keys.start(id, is_awaited, now)?;
-        match host::share(record, &keys.record(id)?, Some(version)) {
+        match host::share(name, &keys.record(id)?, Some(version)) {
             Err(host::Status::VERSION_MISMATCH) => {
                 keys.leave_to_another(id);
                 None

@@ -309,6 +309,9 @@ impl Worker {
         let key_set = self.policy.key_set(id)?;
         let mut keys = self.keys.borrow_mut();
         let mut has_keys = false;
+        if self.waiting.borrow().awaits(id) {
+            keys.is_awaited_now(id);
+        }
         let fetched = keys.finish(id, answer, now);
         if let Some(result) = FetchResult::of(&fetched) {
             self.metrics.count(Series::Fetched(id, result));
@@ -316,10 +319,13 @@ impl Worker {
         match fetched {
             Ok(Fetched::Next(fetch)) => return Some(fetch),
             Ok(Fetched::Late) => return None,
-            Ok(Fetched::Keys(warnings)) => {
+            Ok(Fetched::Keys { ids, warnings }) => {
                 has_keys = true;
                 for warning in warnings {
                     log::warn!("{key_set}: {warning}");
+                }
+                if let Some(ids) = ids {
+                    log::info!("{key_set} has the keys {ids}");
                 }
             }
             Ok(Fetched::Withdrawn) => {

@@ -134,6 +134,15 @@ impl Record {
         }
     }
 
+    /// Requests had waited for the fetch that was in vain. Tells whether that was news.
+    pub(super) fn refuse(&mut self) -> bool {
+        let is_news = self.failures > 0 && self.refuse_until != self.retry_at;
+        if is_news {
+            self.refuse_until = self.retry_at;
+        }
+        is_news
+    }
+
     /// The answer was an empty set. Tells whether the one before was, too, so that the provider
     /// means it; otherwise it is asked again.
     pub(super) fn confirms_withdrawal(&mut self, now: u64) -> bool {

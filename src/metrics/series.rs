@@ -138,12 +138,12 @@ impl FetchResult {
     /// `None` where the fetch goes on.
     pub(crate) fn of(result: &Result<Fetched<'_>, FetchError>) -> Option<Self> {
         Some(match result {
-            Ok(Fetched::Keys(_)) => Self::Keys,
+            Ok(Fetched::Keys { .. }) => Self::Keys,
             Ok(Fetched::Late) => Self::Late,
             Ok(Fetched::Next(_)) => return None,
             Ok(Fetched::Withdrawn) => Self::Withdrawn,
             Err(FetchError::NoAnswer) => Self::NoAnswer,
-            Err(FetchError::Status(_)) => Self::Status,
+            Err(FetchError::Redirect(..) | FetchError::Status(_)) => Self::Status,
             Err(FetchError::TooLarge) => Self::TooLarge,
             Err(FetchError::Undeliverable(_)) => Self::Undeliverable,
             Err(FetchError::Unusable(_)) => Self::Unusable,
