@@ -145,6 +145,8 @@ impl Read for PortNumber {
 pub(crate) struct PathPrefix(pub(crate) String);
 
 impl Read for PathPrefix {
+    const EMPTY_IS_UNSET: bool = true;
+
     fn read(input: &Input<'_>) -> Option<Self> {
         let prefix = input.text()?;
         let is_path = prefix.starts_with('/') && prefix.bytes().all(|b| b.is_ascii_graphic());
@@ -165,6 +167,8 @@ impl Read for PathPrefix {
 pub(crate) struct Status(pub(crate) u16);
 
 impl Read for Status {
+    const EMPTY_IS_UNSET: bool = true;
+
     fn read(input: &Input<'_>) -> Option<Self> {
         let status = input.text()?.parse().ok();
         let status = status.filter(|status| (200..=599).contains(status));
