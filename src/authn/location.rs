@@ -65,7 +65,7 @@ impl Locations {
     /// Every token of the request at these places: headers first, then parameters, then cookies.
     ///
     /// Envoy reads only the first parameter or cookie of a name. An upstream may read another, so
-    /// here each one is a token.
+    /// here each one is a token. An empty value is none to anybody: logging out leaves such cookies.
     pub(crate) fn find<'r>(&self, request: &'r Request) -> Found<'r> {
         let mut found = Found::new();
         for line in request.places() {
@@ -73,10 +73,7 @@ impl Locations {
             if self.bearer
                 && let Some(value) = request.value_at(line, b"authorization")
             {
-                found.extend(bearer(trimmed(value)).map(|text| Token {
-                    text: text.into(),
-                    place,
-                }));
+                found.extend(bearer(trimmed(value)).and_then(|text| token(text.into(), place)));
             }
             for header in &self.headers {
                 if let Some(value) = request.value_at(line, header.name.0.as_bytes())
@@ -86,10 +83,7 @@ impl Locations {
                         true => rest,
                         false => without_leading_spaces(rest),
                     };
-                    found.push(Token {
-                        text: text.into(),
-                        place,
-                    });
+                    found.extend(token(text.into(), place));
                 }
             }
         }
@@ -100,10 +94,7 @@ impl Locations {
                 .iter()
                 .any(|own| own.as_bytes() == &*decoded(name))
             {
-                found.push(Token {
-                    text: decoded(value),
-                    place: Place::Param(index),
-                });
+                found.extend(token(decoded(value), Place::Param(index)));
             }
         }
         if !self.cookies.is_empty() {
@@ -117,15 +108,17 @@ impl Locations {
                         .iter()
                         .any(|own| own.as_bytes() == trimmed(name))
                 {
-                    found.push(Token {
-                        text: unquoted(value).into(),
-                        place: Place::Crumb(line, crumb),
-                    });
+                    let place = Place::Crumb(line, crumb);
+                    found.extend(token(unquoted(value).into(), place));
                 }
             }
         }
         found
     }
+}
+
+fn token(text: Cow<'_, [u8]>, place: Place) -> Option<Token<'_>> {
+    (!text.is_empty()).then_some(Token { text, place })
 }
 
 /// What stands behind the scheme `Bearer`, if that is the word at the start.
@@ -375,7 +368,9 @@ mod tests {
             ("x-t", " Tok T", Some("T")),
             ("x-t", "\tTok T", Some("T")),
             ("x-p", " T ", Some("T")),
-            ("x-p", "", Some("")),
+            ("x-p", "", None),
+            ("x-p", " \t", None),
+            ("x-t", "Tok ", None),
             ("authorization", "Bearer T", None),
         ] {
             let found = texts(&own, &[(name, value)]);
@@ -398,8 +393,10 @@ mod tests {
             ("/?access_token=T+", &["T+"]),
             ("/?access_token=T%zz", &["T%zz"]),
             ("/?access_token=A&access_token=B", &["A", "B"]),
-            ("/?access_token=", &[""]),
-            ("/?access_token", &[""]),
+            ("/?access_token=", &[]),
+            ("/?access_token", &[]),
+            ("/?access_token&access_token=&access_token=T", &["T"]),
+            ("/?access_token=%20", &[" "]),
             ("/?access_token2=T", &[]),
             ("/?ACCESS_TOKEN=T", &[]),
             ("/?a=b?access_token=T", &[]),
@@ -421,7 +418,9 @@ mod tests {
             (&["s=\"T\""], &["T"]),
             (&["s= T"], &[" T"]),
             (&["s=A; s=B"], &["A", "B"]),
-            (&["s="], &[""]),
+            (&["s="], &[]),
+            (&["s=\"\"", "s= ; s=T"], &["T"]),
+            (&["s=\"", "s=''", "s=\" \""], &["\"", "''", " "]),
             (
                 &["\ts=T", "a=1;\ts=U", "s =V", "s=W ; a=1"],
                 &["T", "U", "V", "W"],

@@ -238,20 +238,25 @@ impl Read for WebAddress {
     }
 }
 
-/// The address of a login page: what stands before, between and behind its `{url}`.
+/// The address of a login page.
 #[derive(Debug)]
-pub(crate) struct LoginPage(Vec<String>);
+pub(crate) struct LoginPage {
+    pub(crate) address: KeySetUri,
+    /// What stands before, between and behind its `{url}`.
+    parts: Vec<String>,
+}
 
 impl LoginPage {
     /// The page for someone who asked for this address, which must be percent-encoded.
     pub(crate) fn of(&self, asked: &str) -> String {
-        self.0.join(asked)
+        self.parts.join(asked)
     }
 }
 
 impl Read for LoginPage {
     fn read(input: &Input<'_>) -> Option<Self> {
         let WebAddress(text) = WebAddress::read(input)?;
+        let address = KeySetUri::parse(&text).ok()?;
         let parts: Vec<String> = text.split("{url}").map(str::to_owned).collect();
         if parts.iter().any(|part| part.contains(['{', '}'])) {
             input.mistake("unknown placeholder: `{url}` is the only one");
@@ -266,7 +271,7 @@ impl Read for LoginPage {
             input.mistake("`{url}` must stand in the query or the fragment");
             return None;
         }
-        Some(Self(parts))
+        Some(Self { address, parts })
     }
 
     fn schema(_: &mut Schemas) -> Value {

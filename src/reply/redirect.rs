@@ -3,6 +3,8 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::Reply;
+use crate::config::LoginPage;
+use crate::jwks::KeySetUri;
 use crate::outcome::{Lack, Reason, Refusal};
 use crate::policy::Policy;
 use crate::request::Request;
@@ -23,7 +25,7 @@ pub(super) fn login(refusal: &Refusal, policy: &Policy, request: &Request) -> Op
     let page = policy.errors.redirect.as_ref()?;
     let helps = refusal.reason == Reason::Expired || refusal.lack == Lack::Token;
     let is_safe = matches!(request.value(":method"), Some(b"GET" | b"HEAD"));
-    if !(helps && is_safe && takes_html(request)) {
+    if !(helps && is_safe && takes_html(request)) || is_at(page, policy, request) {
         return None;
     }
     let asked = asked_for(policy, request)?;
@@ -41,6 +43,39 @@ pub(super) fn to(page: String) -> Reply {
         body: Vec::new(),
         details: String::new(),
     }
+}
+
+/// Whether the request is for the login page itself, as the upstream will see it: to send it there would
+/// never end. Before Envoy, TLS may have ended and a slash been added.
+fn is_at(page: &LoginPage, policy: &Policy, request: &Request) -> bool {
+    let normal = |path: &[u8]| {
+        let path = path.split(|byte| matches!(byte, b'?' | b'#')).next()?;
+        let path = policy
+            .paths
+            .normalization
+            .normalized(path)
+            .ok()?
+            .into_owned();
+        let end = path.iter().rposition(|byte| *byte != b'/');
+        Some(path.get(..=end?)?.to_vec())
+    };
+    let part = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec());
+    let (Ok(scheme), Ok(host)) = (
+        part(request.value(":scheme")),
+        part(request.value(":authority")),
+    ) else {
+        return false;
+    };
+    let page = &page.address;
+    let same_host = KeySetUri::parse(&format!("{scheme}://{host}")).is_ok_and(|asked| {
+        let is_default = |port| matches!(port, 80 | 443);
+        let same_port =
+            asked.port() == page.port() || is_default(asked.port()) && is_default(page.port());
+        let bare = |host: &str| host.strip_suffix('.').unwrap_or(host).to_owned();
+        same_port && bare(asked.host()) == bare(page.host())
+    });
+    let path = request.target().and_then(normal);
+    same_host && path == normal(page.path().as_bytes())
 }
 
 fn takes_html(request: &Request) -> bool {
