@@ -47,6 +47,8 @@ def configuration() -> dict:
         "jwtRules": [
             {"issuer": "issuer-foo", "jwksUri": "http://idp/issuer-foo/jwks.json"},
             {"issuer": "https://nobody.test", "jwksUri": "http://idp/nowhere"},
+            # Of one issuer at two places one is told apart from the other.
+            {"issuer": "issuer-foo", "jwksUri": "http://idp/nowhere/else"},
         ],
         "extensionProviders": [provider("there", "upstream"), provider("gone", "closed", failOpen=True), provider("silent", "silent")],
         "authorizationPolicies": [
@@ -213,6 +215,9 @@ def main() -> int:
         wanted = dashboard_queries() | alert_selectors()
         metrics = {name for query in wanted.values() for name in METRIC.findall(query)}
         wanted |= {f"{metric} has counted": f"sum({metric}) > 0" for metric in sorted(metrics)}
+        good, bad = ('{issuer="issuer-foo", address="http://idp/%s", jwks_cluster="idp"}' % path for path in ("issuer-foo/jwks.json", "nowhere/else"))
+        fetched = "portcullis_key_set_fetched_timestamp_seconds"
+        wanted["key sets of one issuer"] = f"{fetched}{good} > 0 and ignoring(address) {fetched}{bad} == 0"
         missing = dict(wanted)
         end = time.monotonic() + PATIENCE
         while missing and time.monotonic() < end:

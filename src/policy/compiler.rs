@@ -16,7 +16,7 @@ use crate::connection::Validation;
 use crate::filter_state::FilterState;
 use crate::istio::{DryRun, Here, Kind, named};
 use crate::jwks::{Fetching, KeySetId, KeySetSource, Origin};
-use crate::metrics::{Counted, Names};
+use crate::metrics::{Counted, KeySetName, Names};
 use crate::mtls::{MutualTls, Scoped};
 use crate::path::Paths;
 use crate::sorted;
@@ -40,8 +40,8 @@ pub(super) struct Compiler {
     policies: Policies,
     mutual_tls: Vec<Scoped>,
     key_sets: Vec<Rc<KeySetSource>>,
-    /// By key set: the first issuer that it is for, or where it is where no issuer is named.
-    issuers: Vec<String>,
+    /// By key set.
+    key_set_names: Vec<KeySetName>,
     /// Resources that are for other workloads.
     elsewhere: Vec<String>,
 }
@@ -56,7 +56,7 @@ impl Compiler {
             policies: Policies::default(),
             mutual_tls: Vec::new(),
             key_sets: Vec::new(),
-            issuers: Vec::new(),
+            key_set_names: Vec::new(),
             elsewhere: Vec::new(),
         }
     }
@@ -210,7 +210,7 @@ impl Compiler {
                 older: &older_names,
             },
             checks.iter().map(|(name, _)| name.to_owned()).collect(),
-            self.issuers,
+            self.key_set_names,
         );
         Ok(Policy {
             summary,
@@ -273,7 +273,12 @@ impl Compiler {
             .position(|other| other.is_same(&source));
         KeySetId(known.unwrap_or_else(|| {
             let uri = || source.origin.uri().to_string();
-            self.issuers.push(issuer.unwrap_or_else(uri));
+            let fetch = source.first();
+            self.key_set_names.push(KeySetName {
+                issuer: issuer.unwrap_or_else(uri),
+                address: uri().split('?').take(1).collect(),
+                cluster: fetch.cluster().to_owned(),
+            });
             self.key_sets.push(Rc::new(source));
             self.key_sets.len() - 1
         }))

@@ -17,7 +17,7 @@ fn config(denied: &str) -> Value {
         json!({ "name": name, "action": action, "rules": rules })
     };
     json!({
-        "jwtRules": [{ "issuer": "https://idp..test/a;b.", "jwksUri": "http://nowhere.test/keys" }],
+        "jwtRules": [{ "issuer": "https://idp..test/a;b.", "jwksUri": "http://nowhere.test/keys?key=secret" }],
         "jwks": { "cluster": "missing" },
         "authorizationPolicies": [policy("open.", "ALLOW", "/*"), policy("d", "DENY", denied)],
     })
@@ -81,6 +81,7 @@ fn every_request_is_counted_once() {
     });
 
     let undeliverable = "wasmcustom.result=.=undeliverable;.;issuer=.=https://idp..test/a%3Bb.;.;\
-                         portcullis_key_set_fetches_total";
+                         address=.=http://nowhere.test/keys;.;\
+                         jwks_cluster=.=outbound%7C80%7C%7Cnowhere.test;.;portcullis_key_set_fetches_total";
     until("fetches are counted", &|| envoy.stat(undeliverable) > 0);
 }
