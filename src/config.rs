@@ -24,7 +24,7 @@ use serde_json::Value;
 pub(crate) use self::authorization::AuthorizationRules;
 use self::authorization::Provider;
 pub(crate) use self::document::parse;
-pub(crate) use self::errors::{Errors, Format, LoginPage, Override, Profile};
+pub(crate) use self::errors::{Errors, Format, Override, Profile};
 pub(crate) use self::jwt_rule::JwtRule;
 use self::number::AtLeastOne;
 use self::port::PortNumber;

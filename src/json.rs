@@ -16,8 +16,11 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice::<Strict>(bytes).map(|strict| strict.0)
 }
 
-/// Whether a member says no more than one that isn't there: null, an empty text or list. Serializers write
-/// those for what isn't set.
+/// A member that says something. Serializers write null, an empty text or list for what isn't set.
+pub(crate) fn set<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    object.get(name).filter(|value| !is_unset(value))
+}
+
 pub(crate) fn is_unset(value: &Value) -> bool {
     match value {
         Value::Null => true,

@@ -129,7 +129,7 @@ impl KeySet {
         let document =
             form::document(text).map_err(|error| form::instead(text).unwrap_or(error))?;
         match document.get("keys") {
-            Some(Value::Array(list)) => set.add_all(bounded(list.iter())?),
+            Some(Value::Array(list)) => set.add_all(&bounded(list.iter())?),
             Some(keys) if json::is_unset(keys) => {}
             _ => {
                 let by_id = pem_by_id(&document).ok_or_else(|| form::no_key_set(&document))?;
@@ -146,20 +146,18 @@ impl KeySet {
         Ok(set)
     }
 
-    fn add_all(&mut self, list: Vec<&Value>) {
-        let jwks: Vec<_> = list.into_iter().map(set_members).collect();
-        let is_private = |jwk: &Map<_, _>| PRIVATE.iter().any(|name| jwk.contains_key(*name));
-        let private = jwks.iter().flatten().filter(|jwk| is_private(jwk));
+    fn add_all(&mut self, list: &[&Value]) {
+        let jwks = list.iter().filter_map(|jwk| jwk.as_object());
+        let private = jwks.filter(|jwk| is_private(jwk));
         let private = private.filter_map(key::public_part).collect::<Vec<_>>();
-        for (index, jwk) in jwks.iter().enumerate() {
-            let Some(jwk) = jwk else {
-                let none = Err(Unusable::Wrong("it is no object"));
-                self.add(&format!("key {index}"), none);
-                continue;
-            };
-            let name = match jwk.get("kid") {
-                Some(Value::String(id)) => format!("key {}", form::shown(id)),
+        for (index, jwk) in list.iter().enumerate() {
+            let name = match jwk.get("kid").and_then(Value::as_str) {
+                Some(id) if !id.is_empty() => format!("key {}", form::shown(id)),
                 _ => format!("key {index}"),
+            };
+            let Some(jwk) = jwk.as_object() else {
+                self.add(&name, Err(Unusable::Wrong("it is no object")));
+                continue;
             };
             if is_private(jwk) || key::is_one_of(jwk, &private) {
                 self.private.push(name);
@@ -248,14 +246,8 @@ fn pem_by_id(document: &Value) -> Option<Vec<(&str, &str)>> {
     blocks.collect()
 }
 
-/// The members of a JWK that say something.
-fn set_members(jwk: &Value) -> Option<Map<String, Value>> {
-    let members = jwk.as_object()?.iter();
-    let set = members.filter(|(_, value)| !json::is_unset(value));
-    Some(
-        set.map(|(name, value)| (name.clone(), value.clone()))
-            .collect(),
-    )
+fn is_private(jwk: &Map<String, Value>) -> bool {
+    PRIVATE.iter().any(|name| json::set(jwk, name).is_some())
 }
 
 #[cfg(test)]

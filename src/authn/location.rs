@@ -72,8 +72,9 @@ impl Locations {
             let place = Place::Line(line);
             if self.bearer
                 && let Some(value) = request.value_at(line, b"authorization")
+                && let Some(text) = bearer(trimmed(value))
             {
-                found.extend(bearer(trimmed(value)).and_then(|text| token(text.into(), place)));
+                add(&mut found, text.into(), place);
             }
             for header in &self.headers {
                 if let Some(value) = request.value_at(line, header.name.0.as_bytes())
@@ -83,7 +84,7 @@ impl Locations {
                         true => rest,
                         false => without_leading_spaces(rest),
                     };
-                    found.extend(token(text.into(), place));
+                    add(&mut found, text.into(), place);
                 }
             }
         }
@@ -94,7 +95,7 @@ impl Locations {
                 .iter()
                 .any(|own| own.as_bytes() == &*decoded(name))
             {
-                found.extend(token(decoded(value), Place::Param(index)));
+                add(&mut found, decoded(value), Place::Param(index));
             }
         }
         if !self.cookies.is_empty() {
@@ -109,7 +110,7 @@ impl Locations {
                         .any(|own| own.as_bytes() == trimmed(name))
                 {
                     let place = Place::Crumb(line, crumb);
-                    found.extend(token(unquoted(value).into(), place));
+                    add(&mut found, unquoted(value).into(), place);
                 }
             }
         }
@@ -117,8 +118,10 @@ impl Locations {
     }
 }
 
-fn token(text: Cow<'_, [u8]>, place: Place) -> Option<Token<'_>> {
-    (!text.is_empty()).then_some(Token { text, place })
+fn add<'r>(found: &mut Found<'r>, text: Cow<'r, [u8]>, place: Place) {
+    if !text.is_empty() {
+        found.push(Token { text, place });
+    }
 }
 
 /// What stands behind the scheme `Bearer`, if that is the word at the start.

@@ -15,6 +15,7 @@ pub(super) use self::certificate::{holds_private_key, is_pem, label, pem_blocks}
 use self::exported::Exported;
 use self::material::Material;
 pub(super) use self::public::PublicKey;
+use crate::json;
 
 /// A signature algorithm of RFC 7518 section 3, RFC 8037, RFC 8812, RFC 9864 or RFC 9964.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -104,7 +105,7 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// Reads a JWK whose empty members were taken out. Tells what of it is ignored, too.
+    /// Reads a JWK. Tells what of it is ignored, too.
     ///
     /// # Errors
     ///
@@ -122,7 +123,7 @@ impl Key {
                 (material, exported, ignored)
             }
         };
-        let text = |name: &str, no_string| match jwk.get(name) {
+        let text = |name: &str, no_string| match json::set(jwk, name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(Unusable::Wrong(no_string)),
@@ -224,9 +225,9 @@ pub(super) fn is_one_of(jwk: &Map<String, Value>, keys: &[PublicKey]) -> bool {
 /// than JWTs in SPIFFE's bundles (SPIFFE Trust Domain and Bundle, section 4.2.2). A `wit-svid` key
 /// signs identities that anybody may hold and nobody may take as bearer tokens (WIT-SVID).
 fn for_signatures(jwk: &Map<String, Value>) -> Result<(), Unusable> {
-    let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+    let text = |name: &str| json::set(jwk, name).and_then(Value::as_str);
     let wrong = Unusable::Wrong("its [use] or [key_ops] is not to verify signatures");
-    let is_said = match jwk.get("use") {
+    let is_said = match json::set(jwk, "use") {
         None => false,
         Some(_) => match text("use") {
             Some("sig" | "jwt-svid") => true,
@@ -234,7 +235,7 @@ fn for_signatures(jwk: &Map<String, Value>) -> Result<(), Unusable> {
             _ => return Err(wrong),
         },
     };
-    match jwk.get("key_ops") {
+    match json::set(jwk, "key_ops") {
         None if is_said => Ok(()),
         None => {
             let algorithm = text("alg").unwrap_or_default();

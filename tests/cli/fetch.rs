@@ -142,7 +142,7 @@ fn keys_that_can_not_be_had() {
         (at("/page"), "it is a web page"),
         (at("/empty"), "is empty"),
         (at("/broken"), "500"),
-        (at("/moved"), "302 instead of 200, a redirect to http://"),
+        (at("/moved"), "302 instead of 200, a redirect to \"http://"),
         (at("/closed"), ""),
         (at("/cut"), ""),
         (format!("http://{}/keys", nobody.address), "refused"),

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
 use super::{Unusable, certificate};
+use crate::json;
 
 /// A public key as it was read.
 #[derive(Debug, Eq, PartialEq)]
@@ -59,7 +60,7 @@ impl PublicKey {
     /// (RFC 7517 section 4.7), as far as there are any. One that can't be read is for no other key:
     /// the members count, and why it can't be read is told beside them.
     pub(super) fn parse(jwk: &Map<String, Value>) -> Result<(Self, Option<Unusable>), Unusable> {
-        let Some(chain) = jwk.get("x5c") else {
+        let Some(chain) = json::set(jwk, "x5c") else {
             return Ok((Self::from_members(jwk)?, None));
         };
         let certificate = (chain.get(0).and_then(Value::as_str))
@@ -70,7 +71,7 @@ impl PublicKey {
             .and_then(|certificate| certificate::from_certificate(&certificate));
         let is_bare = ["e", "n", "pub", "x", "y"]
             .iter()
-            .all(|name| !jwk.contains_key(*name));
+            .all(|name| json::set(jwk, name).is_none());
         match certificate {
             Ok(key) => {
                 let is_same = match is_bare {
@@ -88,7 +89,7 @@ impl PublicKey {
     }
 
     fn from_members(jwk: &Map<String, Value>) -> Result<Self, Unusable> {
-        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+        let text = |name: &str| json::set(jwk, name).and_then(Value::as_str);
         Ok(match (text("kty"), text("crv")) {
             (Some("RSA"), _) => Self::Rsa(
                 Number::new(&octets(jwk, "n")?),
@@ -125,13 +126,14 @@ impl PublicKey {
                 Kind::Secp256k1 => ("EC", "secp256k1"),
             },
         };
-        jwk.get("kty").is_some_and(|own| own == kty) && jwk.get("crv").is_none_or(|own| own == crv)
+        jwk.get("kty").is_some_and(|own| own == kty)
+            && json::set(jwk, "crv").is_none_or(|own| own == crv)
     }
 }
 
 /// A member of a JWK in base64url.
 pub(super) fn octets(jwk: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, Unusable> {
-    let value = jwk.get(name).ok_or(Unusable::Missing(name))?;
+    let value = json::set(jwk, name).ok_or(Unusable::Missing(name))?;
     let octets = value.as_str().map(|text| URL_SAFE_NO_PAD.decode(text));
     octets
         .and_then(Result::ok)
@@ -152,9 +154,11 @@ fn coordinate(
     name: &'static str,
     length: usize,
 ) -> Result<Vec<u8>, Unusable> {
-    let Number(mut number) = Number::new(&octets(jwk, name)?);
-    let zeros = (length.checked_sub(number.len()))
+    let Number(number) = Number::new(&octets(jwk, name)?);
+    let zeros = length
+        .checked_sub(number.len())
         .ok_or(Unusable::Wrong("its [x] or [y] is too long for its curve"))?;
-    number.splice(..0, std::iter::repeat_n(0, zeros));
-    Ok(number)
+    let mut padded = vec![0; zeros];
+    padded.extend_from_slice(&number);
+    Ok(padded)
 }

@@ -382,7 +382,8 @@ fn metadata_that_can_not_be_relied_on() {
         ),
         (
             r#"{"issuer":"https://a.test/{tenantid}/v2.0","jwks_uri":"https://k.test/j"}"#,
-            "metadata whose `issuer` is \"https://a.test/{tenantid}/v2.0\"XX             \"https://a.test/b\": that is a template for many tenants",
+            "metadata whose `issuer` is \"https://a.test/{tenantid}/v2.0\" instead of \
+             \"https://a.test/b\": that is a template for many tenants",
         ),
         (
             r#"{"issuer":"https://a.test/b"}"#,
