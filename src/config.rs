@@ -257,7 +257,8 @@ record! {
         /// Which cluster leads to which host.
         clusters: Vec<HostCluster>,
         /// How old keys may become before they are fetched again; at least `1s`. A shorter
-        /// `max-age` of the answer's `cache-control` is respected. Default: `5m`.
+        /// `max-age` of the answer's `cache-control` is respected; `no-cache` and `no-store` without
+        /// one are no hint. Default: `5m`.
         cache_duration: Option<Duration>,
         /// How old keys become at least, whatever `cache-control` says; at least `1s`. Default:
         /// `30s`, or `cacheDuration` where that is less.

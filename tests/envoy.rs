@@ -17,6 +17,8 @@ mod paths;
 mod proxied;
 #[path = "envoy/resumption.rs"]
 mod resumption;
+#[path = "envoy/routes.rs"]
+mod routes;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

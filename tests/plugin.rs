@@ -19,6 +19,8 @@ mod harm;
 mod metrics;
 #[path = "plugin/sharing.rs"]
 mod sharing;
+#[path = "plugin/told.rs"]
+mod told;
 #[path = "plugin/verification.rs"]
 mod verification;
 #[path = "plugin/waiting.rs"]

@@ -28,7 +28,7 @@ record! {
         resource_metadata: Option<WebAddress>,
         /// The address of a login page, to which browsers are sent whose user has no token, or one
         /// that has expired. `{url}`, in its query or fragment, becomes the address that they asked
-        /// for, percent-encoded and without tokens.
+        /// for, percent-encoded and without tokens. A request for that page itself isn't sent there.
         redirect: Option<LoginPage>,
         /// Other answers for some reasons; the first entry that names the reason counts, and what
         /// it doesn't say stays.
@@ -115,7 +115,7 @@ record! {
         reasons: Vec<Reasons>,
         /// The status.
         status: Option<ErrorStatus>,
-        /// Headers, in the place of those of the same name.
+        /// Headers, in the place of those of the same name; of a redirect, too.
         headers: AnswerHeaders,
         /// The body, whatever the format, as it is; as `text/plain` if `headers` has no
         /// `content-type`.

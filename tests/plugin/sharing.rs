@@ -122,6 +122,31 @@ fn shared_keys_serve_a_new_worker_while_fresh_ones_are_fetched() {
     assert!(is_forwarded(&new, stream));
 }
 
+/// The fetch began at load, when nobody waited.
+#[test]
+fn a_prefetch_that_fails_for_a_request_holds_no_other() {
+    for waits_here in [true, false] {
+        let fixture = Fixture::new();
+        let one = fixture.sharing_vm();
+        let other = fixture.beside(&one);
+        let callout = fetch(&one);
+        let waits = if waits_here { &one } else { &other };
+        let waiting = fixture.ask(waits, "good");
+        other.tick();
+        one.fail(callout);
+        other.tick();
+        assert_eq!(reply(waits, waiting), fetch_failed());
+        let next = fixture.ask(waits, "good");
+        assert_eq!(reply(waits, next), fetch_failed(), "at once");
+        // Another worker asks what became of it, and is told so.
+        let elsewhere = if waits_here { &other } else { &one };
+        let next = fixture.ask(elsewhere, "good");
+        elsewhere.tick();
+        assert_eq!(reply(elsewhere, next), fetch_failed());
+        assert_eq!(fetches(&one), 1, "the pause is every worker's");
+    }
+}
+
 #[test]
 fn a_failure_answers_the_requests_of_every_worker() {
     let fixture = Fixture::new();
