@@ -82,7 +82,7 @@ fn every_mistake_is_listed_at_once() {
             "colour: unknown field; the fields here are `resources`, `jwtRules`, \
              `authorizationPolicies`, `extensionProviders`, `tokens`, `pathNormalization`, \
              `ambiguousPaths`, `corsPreflights`, `workload`, `jwks`, `defaults`, `verification`, `tokenCache`, \
-             `dynamicMetadata`, `filterState`, `errors`, `ignoreHostPort`",
+             `maxWaitingRequests`, `dynamicMetadata`, `filterState`, `errors`, `ignoreHostPort`",
             "resources[0].spec.jwtRules[0].audience: unknown field; the fields here are `issuer`, \
              `audiences`, `jwksUri`, `jwks`, `fromHeaders`, `fromParams`, `fromCookies`, \
              `outputPayloadToHeader`, `forwardOriginalToken`, `outputClaimToHeaders`, `timeout`, \
