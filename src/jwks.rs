@@ -216,15 +216,19 @@ impl KeySet {
 
     /// The IDs of the keys, for the log.
     pub(crate) fn ids(&self) -> String {
-        let ids = self.keys.iter().take(MAX_IDS).map(|key| match key.id() {
-            Some(id) => form::shown(id),
-            None => "one without".to_owned(),
-        });
-        let ids = ids.collect::<Vec<_>>().join(", ");
-        match self.keys.len().checked_sub(MAX_IDS) {
-            None | Some(0) => ids,
-            Some(more) => format!("{ids} and {more} more"),
+        let mut ids = String::new();
+        for (index, key) in self.keys.iter().enumerate() {
+            ids.push_str(if index == 0 { "" } else { ", " });
+            if index == MAX_IDS {
+                ids.push_str("and more");
+                break;
+            }
+            match key.id() {
+                Some(id) => ids.push_str(&form::shown(id)),
+                None => ids.push_str("one without"),
+            }
         }
+        ids
     }
 }
 

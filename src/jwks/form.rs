@@ -34,18 +34,24 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, &'static str> {
 
 /// A JSON document.
 pub(super) fn document(text: &str) -> Result<Value, String> {
-    json::parse(text.as_bytes()).map_err(|error| match text.trim_start().chars().next() {
-        None => "it is empty".to_owned(),
-        Some('\u{feff}') => "it begins with a byte order mark, which JSON forbids".to_owned(),
-        Some('<') => "it is a web page (HTML or XML)".to_owned(),
-        Some(_) => format!("not JSON: {error}"),
+    json::parse(text.as_bytes()).map_err(|error| {
+        let start = text.trim_ascii_start();
+        if start.is_empty() {
+            "it is empty".to_owned()
+        } else if start.starts_with('<') {
+            "it is a web page (HTML or XML)".to_owned()
+        } else if start.starts_with('\u{feff}') {
+            "it begins with a byte order mark, which JSON forbids".to_owned()
+        } else {
+            format!("not JSON: {error}")
+        }
     })
 }
 
 /// What stands there instead of JSON that should be a key set. Nothing of it is repeated: it may be a
 /// secret.
 pub(super) fn instead(text: &str) -> Option<String> {
-    let text = text.trim();
+    let text = text.trim_ascii();
     if text.is_empty() || text.starts_with(['{', '[', '<', '\u{feff}']) {
         return None;
     }

@@ -272,12 +272,13 @@ impl Compiler {
             .iter()
             .position(|other| other.is_same(&source));
         KeySetId(known.unwrap_or_else(|| {
-            let uri = || source.origin.uri().to_string();
             let fetch = source.first();
+            let uri = fetch.uri();
+            let address = uri.split_once('?').map_or(&*uri, |(address, _)| address);
             self.key_set_names.push(KeySetName {
-                issuer: issuer.unwrap_or_else(uri),
-                address: uri().split('?').take(1).collect(),
+                address: address.to_owned(),
                 cluster: fetch.cluster().to_owned(),
+                issuer: issuer.unwrap_or(uri),
             });
             self.key_sets.push(Rc::new(source));
             self.key_sets.len() - 1

@@ -32,7 +32,7 @@ const ML_DSA_87: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101
 /// Whether this is a text with PEM blocks. Others may stand around them (RFC 7468 section 2), but a
 /// page or JSON that shows one is no such text.
 pub(crate) fn is_pem(text: &str) -> bool {
-    text.contains(BEGIN) && !text.trim_start().starts_with(['<', '{', '['])
+    text.contains(BEGIN) && !text.trim_ascii_start().starts_with(['<', '{', '['])
 }
 
 /// Whether a PEM block of this text holds a private key, of whatever kind.
