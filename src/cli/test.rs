@@ -13,11 +13,15 @@ use serde_json::Value;
 use self::issuers::Issuers;
 pub(super) use self::suite::Suite;
 use self::suite::{Configured, Expected, Number};
+use super::check::mistake_at;
 use super::configuration::{Configuration, Workload};
 use super::decision::{Decision, Outside, Wanted, decide, metadata};
 use super::explain::{now, told::Told};
-use super::source::{Source, Unreadable};
-use super::{Failure, Status};
+use super::document::{is_suite};
+use super::files::{Files, Named};
+use super::source::{Node, Source, Unread, Unreadable};
+use super::tally::Tally;
+use super::{Failure, Status, shown};
 use crate::config::reader::{Input, Mistakes, Read as _, Report};
 use crate::explain::Stage;
 use crate::jwks::FetchError;
@@ -28,11 +32,13 @@ use crate::reply::reply;
 ///
 /// A file names a configuration, tokens by their claims, and tests: requests and what is expected of
 /// them. Keys are made for it, in the place of the issuers' own, so that no real token is needed and
-/// nothing is fetched. Exit status: 0 if all is as expected, 1 if something isn't, 2 if a file can't
-/// be run.
+/// nothing is fetched. Of a folder every file is run that has `configuration` and `tests`. For example: portcullis
+/// test envoy/tests.yaml
+///
+/// Exit status: 0 if all is as expected, 1 if something isn't, 2 if a file can't be run.
 #[derive(Args, Debug)]
 pub(super) struct Test {
-    /// Files of tests, in YAML or JSON.
+    /// Files of tests, in YAML or JSON, and folders.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// How to print what came of them.
@@ -71,18 +77,30 @@ struct Outcomes {
 
 impl Test {
     pub(super) fn run(&self) -> Result<Status, Failure> {
-        let ran: Vec<Ran> = self
-            .files
-            .iter()
-            .map(|file| run(file))
-            .collect::<Result<_, _>>()?;
-        anstream::print!(
-            "{}",
-            match self.format {
-                Format::Human => report::table(&ran),
-                Format::Junit => report::junit(&ran),
+        let mut tally = Tally::default();
+        let mut files = Files::of(&self.files);
+        files.charts.iter().for_each(|chart| tally.chart(chart));
+        let mut failures = std::mem::take(&mut files.failures);
+        let (suites, unread) = suites(&files, &mut tally);
+        failures.extend(unread);
+        let mut ran = Vec::new();
+        for suite in &suites {
+            match suite.run(&mut tally) {
+                Ok(suite) => ran.push(suite),
+                Err(failure) => failures.push(failure),
             }
-        );
+        }
+        if let Some(failure) = Failure::all(failures) {
+            return Err(failure);
+        }
+        if ran.is_empty() {
+            return Err(Failure(format!("there are no tests in it: {tally}")));
+        }
+        super::print(&match self.format {
+            Format::Human => report::table(&ran),
+            Format::Junit => report::junit(&ran),
+        })?;
+        super::tell(&tally.to_string());
         let mut results = ran.iter().flat_map(|ran| &ran.results);
         Ok(match results.all(|result| result.differences.is_empty()) {
             true => Status::Right,
@@ -91,36 +109,108 @@ impl Test {
     }
 }
 
-fn read(path: &Path) -> Result<Suite, Failure> {
-    let source = Source::read(path)?;
-    let at = |offset, message: &str| {
-        let (line, column) = source.position(offset);
-        format!("{}:{line}:{column}: {message}", source.name)
-    };
-    let unreadable = |Unreadable { span, message }| Failure(at(span.start, &message));
-    let documents = source.documents().map_err(unreadable)?;
-    let [document] = documents.as_slice() else {
-        return Err(Failure(format!(
-            "{}: tests are one document with `configuration` and `tests`, and this has {}: name the \
-             policies in `configuration`",
-            source.name,
-            documents.len()
-        )));
-    };
-    let (value, report) = (document.value(), Report::default());
-    let suite = Suite::read(&Input::root(&value, &report));
-    let told = |Mistakes(mistakes)| {
-        let mistakes = mistakes.iter().map(|mistake| {
-            let span = document.pointed(&mistake.place, mistake.is_name, &source.text);
-            at(span.start, &mistake.message)
-        });
-        Failure(mistakes.collect::<Vec<_>>().join("\n"))
-    };
-    Ok(report.into_result(suite).map_err(told)?.0)
+/// A file of tests.
+struct Tests<'f> {
+    path: &'f Path,
+    source: Source,
+    document: Node,
 }
 
-fn run(path: &Path) -> Result<Ran, Failure> {
-    let suite = read(path)?;
+/// The tests in files, and in those of folders that have some.
+fn suites<'f>(files: &'f Files, tally: &mut Tally) -> (Vec<Tests<'f>>, Vec<Failure>) {
+    let (mut suites, mut failures) = (Vec::new(), Vec::new());
+    for Named { path, is_asked_for } in &files.files {
+        let source = match Source::open(path) {
+            Ok(source) => Ok(source),
+            Err(Unread::Missing(failure)) => Err(failure),
+            Err(Unread::Garbled(source, unreadable)) => match is_asked_for {
+                true => Err(source.failure(&unreadable)),
+                false => {
+                    tally.no_document(path);
+                    continue;
+                }
+            },
+        };
+        let source = match source {
+            Ok(source) => source,
+            Err(failure) => {
+                failures.push(failure);
+                continue;
+            }
+        };
+        let says_tests = ["configuration:", "tests:"]
+            .iter()
+            .all(|word| source.text.contains(word));
+        match source.documents() {
+            Ok(documents) if !is_asked_for && !documents.iter().any(is_suite) => {
+                tally.no_tests(path);
+            }
+            Ok(mut documents) if documents.len() == 1 => {
+                let document = documents.swap_remove(0);
+                suites.push(Tests {
+                    path,
+                    source,
+                    document,
+                });
+            }
+            Ok(documents) => failures.push(Failure(format!(
+                "{}: tests are one document with `configuration` and `tests`, and this has {}: name the \
+                 policies in `configuration`",
+                source.name,
+                documents.len()
+            ))),
+            Err(_) if !is_asked_for && !says_tests => tally.no_document(path),
+            Err(unreadable) => failures.push(source.failure(&unreadable)),
+        }
+    }
+    (suites, failures)
+}
+
+impl Tests<'_> {
+    fn read(&self) -> Result<Suite, Failure> {
+        let (value, report) = (self.document.value(), Report::default());
+        let suite = Suite::read(&Input::root(&value, &report));
+        let told = |Mistakes(mistakes)| {
+            let mistakes = mistakes.iter().map(|mistake| {
+                let (span, message, help) = mistake_at(mistake, &self.document, &self.source.text);
+                let message = match help {
+                    Some(help) => format!("{message}; {help}"),
+                    None => message,
+                };
+                self.source.failure(&Unreadable { span, message })
+            });
+            Failure::all(mistakes.collect()).unwrap_or_else(|| Failure(String::new()))
+        };
+        Ok(report.into_result(suite).map_err(told)?.0)
+    }
+
+    /// The configuration, which somebody else than who runs this may have named.
+    fn configuration(
+        &self,
+        suite: &Suite,
+        workload: &Workload,
+        tally: &mut Tally,
+    ) -> Result<Configuration, Failure> {
+        let file = match &suite.configuration {
+            Configured::File(file) => file,
+            Configured::Inline(document) => {
+                tally.files += 1;
+                tally.configuration(document);
+                return Ok(Configuration::inline(document.clone()).of(workload));
+            }
+        };
+        let folder = self.path.parent().filter(|folder| *folder != Path::new(""));
+        let path = folder.unwrap_or(Path::new(".")).join(file);
+        let kind = std::fs::metadata(&path);
+        if kind.is_ok_and(|kind| !kind.is_file() && !kind.is_dir()) {
+            let name = shown::path(&path);
+            return Err(Failure(format!("{name}: it is a pipe or a device, not a file")));
+        }
+        Configuration::read(&[path], workload, tally)
+    }
+
+    fn run(&self, tally: &mut Tally) -> Result<Ran, Failure> {
+        let suite = self.read()?;
     let workload = Workload {
         plugin: suite
             .plugin
@@ -128,13 +218,7 @@ fn run(path: &Path) -> Result<Ran, Failure> {
         namespace: suite.namespace.clone(),
         labels: suite.labels.clone().into_iter().collect(),
     };
-    let mut configuration = match &suite.configuration {
-        Configured::File(file) => {
-            let folder = path.parent().unwrap_or(Path::new(""));
-            Configuration::read(&[folder.join(file)], &workload)?
-        }
-        Configured::Inline(document) => Configuration::inline(document.clone()).of(&workload),
-    };
+    let mut configuration = self.configuration(&suite, &workload, tally)?;
     // With the keys that are made for it a mistake in its own wouldn't be seen.
     configuration.compile()?;
     let issuers = Issuers::of(&mut configuration.document)?;
@@ -184,10 +268,11 @@ fn run(path: &Path) -> Result<Ran, Failure> {
     let rules = policy.rules().into_iter();
     let unreached = rules.filter(|rule| !reached.contains(rule));
     Ok(Ran {
-        file: path.display().to_string(),
+        file: self.path.display().to_string(),
         results,
         unreached: unreached.map(|(_, name)| name).collect(),
     })
+}
 }
 
 /// What a file of tests says of the world.
