@@ -97,7 +97,9 @@ impl Failure {
 /// Prints what a command has to say. Nobody has to listen to all of it, as in `portcullis schema | head`.
 fn print(text: &str) -> Result<(), Failure> {
     let mut output = anstream::stdout().lock();
-    let printed = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    let printed = output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush());
     match printed {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         printed => printed.map_err(Failure::of("standard output")),

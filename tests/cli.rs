@@ -17,6 +17,8 @@ mod folders;
 mod import;
 #[path = "cli/manual.rs"]
 mod manual;
+#[path = "cli/output.rs"]
+mod output;
 #[path = "cli/schema.rs"]
 mod schema;
 #[path = "cli/secrets.rs"]
@@ -25,6 +27,8 @@ mod secrets;
 mod test;
 #[path = "cli/token.rs"]
 mod token;
+#[path = "cli/yaml.rs"]
+mod yaml;
 
 use std::fs;
 use std::path::{Path, PathBuf};

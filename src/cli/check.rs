@@ -19,8 +19,8 @@ use self::subject::{Kind, Subject};
 use super::codes::Code;
 use super::configuration::elsewhere;
 use super::document::is_mentioned;
-use super::files::{Files, Named};
 pub(super) use super::files::files_in;
+use super::files::{Files, Named};
 use super::finding::{Finding, Format, Severity, print};
 use super::progress::Progress;
 use super::source::{Source, Unread, Unreadable};
@@ -76,7 +76,10 @@ impl Check {
         let progress = Progress::new();
         let mut checked = Checked::default();
         let files = Files::of(&self.files);
-        files.charts.iter().for_each(|chart| checked.tally.chart(chart));
+        files
+            .charts
+            .iter()
+            .for_each(|chart| checked.tally.chart(chart));
         checked.failures.extend(files.failures);
         for (number, file) in (1..).zip(&files.files) {
             let count = files.files.len();
@@ -177,7 +180,14 @@ impl Checked {
     }
 
     fn wrong(&mut self, source: &Rc<Source>, Unreadable { span, message }: Unreadable) {
-        self.found(source, Severity::Mistake, Code::Mistake, span, message, None);
+        self.found(
+            source,
+            Severity::Mistake,
+            Code::Mistake,
+            span,
+            message,
+            None,
+        );
     }
 
     fn subject(&mut self, source: &Rc<Source>, subject: &Subject) {
@@ -278,7 +288,8 @@ fn once_a_file(findings: Vec<Finding>) -> Vec<Finding> {
                 1 => {}
                 2 => finding.message += " (and one of another rule in this file)",
                 count => {
-                    finding.message += &format!(" (and those of {} more rules in this file)", count - 1);
+                    finding.message +=
+                        &format!(" (and those of {} more rules in this file)", count - 1);
                 }
             }
         }

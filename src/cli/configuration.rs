@@ -123,10 +123,7 @@ impl Configuration {
 }
 
 /// The configurations in files, and where they are.
-fn found(
-    files: &[PathBuf],
-    tally: &mut Tally,
-) -> Result<Vec<(String, Configuration)>, Failure> {
+fn found(files: &[PathBuf], tally: &mut Tally) -> Result<Vec<(String, Configuration)>, Failure> {
     let files = Files::of(files);
     let mut failures = files.failures;
     files.charts.iter().for_each(|chart| tally.chart(chart));

@@ -134,7 +134,9 @@ fn completed<'m>(
     let span = item.pointed(&Default::default(), false, &source.text);
     if let (false, Content::Object(own)) = (kind.is_empty(), &mut item.content) {
         for (name, value) in members {
-            let is_said = own.iter().any(|(own, _)| own.text.eq_ignore_ascii_case(name));
+            let is_said = own
+                .iter()
+                .any(|(own, _)| own.text.eq_ignore_ascii_case(name));
             if !is_said && !value.is_empty() {
                 let name = Name {
                     span: span.clone(),

@@ -72,8 +72,7 @@ impl Files {
                 Ok(kind) => kind,
                 // A hidden link to nothing is how editors mark what they have open.
                 Err(error) if is_ours && !is_hidden => {
-                    self.failures
-                        .push(Failure::of(shown::path(&entry))(error));
+                    self.failures.push(Failure::of(shown::path(&entry))(error));
                     continue;
                 }
                 Err(_) => continue,

@@ -69,10 +69,9 @@ pub(super) fn print(findings: &[Finding], tally: &Tally, format: Format) -> Stri
     match format {
         Format::Human => {
             let (shown, left) = most(findings);
-            let mut text = human::all(&shown, &left, &pages);
             let files = counted(tally.files, "file", "files");
-            text += &format!("{files}: {}\n{tally}\n", verdict(findings));
-            text
+            let end = format!("{files}: {}\n{tally}", verdict(findings));
+            human::all(&shown, &left, &pages, &end)
         }
         Format::Json => machine::json(findings, &pages),
         Format::Sarif => machine::sarif(findings, &pages, tally),

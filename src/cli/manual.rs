@@ -85,13 +85,17 @@ const EXIT_STATUS: &str = "0 if all is right, 1 if not, 2 if the command could n
 fn pages(command: &Command, above: &[&str], folder: &Path) -> io::Result<()> {
     let name = command.get_display_name().unwrap_or(command.get_name());
     let below: Vec<&Command> = command.get_subcommands().collect();
-    let names = below.iter().map(|below| below.get_display_name().unwrap_or(below.get_name()));
+    let names = below
+        .iter()
+        .map(|below| below.get_display_name().unwrap_or(below.get_name()));
     let mut related: Vec<&str> = above.iter().copied().chain(names).collect();
     related.sort_unstable();
     std::fs::write(folder.join(format!("{name}.1")), page(command, &related)?)?;
     let mut above = above.to_vec();
     above.push(name);
-    below.into_iter().try_for_each(|below| pages(below, &above, folder))
+    below
+        .into_iter()
+        .try_for_each(|below| pages(below, &above, folder))
 }
 
 /// What `--help` says, with the exit status, the examples and related pages in sections of their own, where people
@@ -111,7 +115,11 @@ fn page(command: &Command, related: &[&str]) -> io::Result<Vec<u8>> {
     if command.has_subcommands() {
         man.render_subcommands_section(&mut page)?;
     }
-    section(&mut page, "EXIT STATUS", status.as_deref().unwrap_or(EXIT_STATUS))?;
+    section(
+        &mut page,
+        "EXIT STATUS",
+        status.as_deref().unwrap_or(EXIT_STATUS),
+    )?;
     if let Some(example) = example {
         section(&mut page, "EXAMPLES", &example)?;
     }
@@ -135,5 +143,10 @@ fn cut(text: &str, start: &str) -> (String, Option<String>) {
     };
     let (part, after) = rest.split_once("\n\n").unwrap_or((rest, ""));
     let part = part.split_whitespace().collect::<Vec<_>>().join(" ");
-    (format!("{}\n\n{after}", before.trim_end()).trim_end().to_owned(), Some(part))
+    (
+        format!("{}\n\n{after}", before.trim_end())
+            .trim_end()
+            .to_owned(),
+        Some(part),
+    )
 }

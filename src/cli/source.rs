@@ -16,8 +16,8 @@ use serde_json::Value;
 pub(super) use self::diagnosis::RENDER;
 pub(super) use self::node::{Content, Name, Node};
 use self::within::Within;
-use super::shown::{self, Secrets};
 use super::Failure;
+use super::shown::{self, Secrets};
 use crate::json;
 
 /// Octets of a file, so that none takes all memory: some 100,000 policies.
@@ -164,9 +164,7 @@ fn from_json(text: &str) -> Result<Node, Unreadable> {
         let message = message.split(" at line ").next().unwrap_or(&message);
         diagnosis::of_json(text, at.unwrap_or_default(), message)
     })?;
-    let located = yaml::documents(text)
-        .ok()
-        .and_then(|mut nodes| nodes.pop());
+    let located = yaml::documents(text).ok().and_then(|mut nodes| nodes.pop());
     // YAML takes all JSON but for tabs at the start of some lines.
     Ok(located.unwrap_or_else(|| unplaced(value)))
 }

@@ -191,9 +191,15 @@ impl fmt::Display for Tally {
             true => "nothing to decide by".to_owned(),
             false => read.join(", "),
         };
-        write!(formatter, "{}: {read}", counted(self.files, "file", "files"))?;
+        write!(
+            formatter,
+            "{}: {read}",
+            counted(self.files, "file", "files")
+        )?;
         let parts = self.passed_over().into_iter();
-        parts.into_iter().try_for_each(|part| write!(formatter, "; {part}"))
+        parts
+            .into_iter()
+            .try_for_each(|part| write!(formatter, "; {part}"))
     }
 }
 

@@ -16,8 +16,8 @@ use self::suite::{Configured, Expected, Number};
 use super::check::mistake_at;
 use super::configuration::{Configuration, Workload};
 use super::decision::{Decision, Outside, Wanted, decide, metadata};
+use super::document::is_suite;
 use super::explain::{now, told::Told};
-use super::document::{is_suite};
 use super::files::{Files, Named};
 use super::source::{Node, Source, Unread, Unreadable};
 use super::tally::Tally;
@@ -204,75 +204,77 @@ impl Tests<'_> {
         let kind = std::fs::metadata(&path);
         if kind.is_ok_and(|kind| !kind.is_file() && !kind.is_dir()) {
             let name = shown::path(&path);
-            return Err(Failure(format!("{name}: it is a pipe or a device, not a file")));
+            return Err(Failure(format!(
+                "{name}: it is a pipe or a device, not a file"
+            )));
         }
         Configuration::read(&[path], workload, tally)
     }
 
     fn run(&self, tally: &mut Tally) -> Result<Ran, Failure> {
         let suite = self.read()?;
-    let workload = Workload {
-        plugin: suite
-            .plugin
-            .and_then(|Number(number)| number.try_into().ok()),
-        namespace: suite.namespace.clone(),
-        labels: suite.labels.clone().into_iter().collect(),
-    };
-    let mut configuration = self.configuration(&suite, &workload, tally)?;
-    // With the keys that are made for it a mistake in its own wouldn't be seen.
-    configuration.compile()?;
-    let issuers = Issuers::of(&mut configuration.document)?;
-    let policy = configuration.compile()?;
-    let now = now()?;
-    let mut reached = BTreeSet::new();
-    let mut results = Vec::new();
-    for test in &suite.tests {
-        let mut written = test.request.clone().unwrap_or_default();
-        for token in &suite.tokens {
-            let text = issuers.token(token, now)?;
-            let place = format!("${{{}}}", token.name);
-            let fields = written.path.iter_mut();
-            let headers = written.headers.0.iter_mut().map(|(_, value)| value);
-            fields
-                .chain(headers)
-                .for_each(|field| *field = field.replace(&place, &text));
-            if test.token.as_ref() == Some(&token.name) {
-                written.header("authorization", &format!("Bearer {text}"));
+        let workload = Workload {
+            plugin: suite
+                .plugin
+                .and_then(|Number(number)| number.try_into().ok()),
+            namespace: suite.namespace.clone(),
+            labels: suite.labels.clone().into_iter().collect(),
+        };
+        let mut configuration = self.configuration(&suite, &workload, tally)?;
+        // With the keys that are made for it a mistake in its own wouldn't be seen.
+        configuration.compile()?;
+        let issuers = Issuers::of(&mut configuration.document)?;
+        let policy = configuration.compile()?;
+        let now = now()?;
+        let mut reached = BTreeSet::new();
+        let mut results = Vec::new();
+        for test in &suite.tests {
+            let mut written = test.request.clone().unwrap_or_default();
+            for token in &suite.tokens {
+                let text = issuers.token(token, now)?;
+                let place = format!("${{{}}}", token.name);
+                let fields = written.path.iter_mut();
+                let headers = written.headers.0.iter_mut().map(|(_, value)| value);
+                fields
+                    .chain(headers)
+                    .for_each(|field| *field = field.replace(&place, &text));
+                if test.token.as_ref() == Some(&token.name) {
+                    written.header("authorization", &format!("Bearer {text}"));
+                }
             }
+            let outside = Assumed {
+                suite: &suite,
+                test,
+                issuers: &issuers,
+            };
+            let request = written.request();
+            let decision = decide(&policy, &request, &written, now, &outside)?;
+            let told = Told {
+                policy: &policy,
+                request: &request,
+                decision: &decision,
+                now,
+                elsewhere: configuration.elsewhere(),
+            };
+            let rules = decision.explanation.rules.iter();
+            let matched = rules.filter(|rule| rule.matched);
+            reached.extend(matched.map(|rule| (rule.stage, rule.rule.clone())));
+            let got = Got::of(&told)?;
+            results.push(Outcomes {
+                name: test.name.clone(),
+                differences: got.differences(&test.expect),
+                got: got.to_string(),
+                explanation: told.tree().to_string(),
+            });
         }
-        let outside = Assumed {
-            suite: &suite,
-            test,
-            issuers: &issuers,
-        };
-        let request = written.request();
-        let decision = decide(&policy, &request, &written, now, &outside)?;
-        let told = Told {
-            policy: &policy,
-            request: &request,
-            decision: &decision,
-            now,
-            elsewhere: configuration.elsewhere(),
-        };
-        let rules = decision.explanation.rules.iter();
-        let matched = rules.filter(|rule| rule.matched);
-        reached.extend(matched.map(|rule| (rule.stage, rule.rule.clone())));
-        let got = Got::of(&told)?;
-        results.push(Outcomes {
-            name: test.name.clone(),
-            differences: got.differences(&test.expect),
-            got: got.to_string(),
-            explanation: told.tree().to_string(),
-        });
+        let rules = policy.rules().into_iter();
+        let unreached = rules.filter(|rule| !reached.contains(rule));
+        Ok(Ran {
+            file: self.path.display().to_string(),
+            results,
+            unreached: unreached.map(|(_, name)| name).collect(),
+        })
     }
-    let rules = policy.rules().into_iter();
-    let unreached = rules.filter(|rule| !reached.contains(rule));
-    Ok(Ran {
-        file: self.path.display().to_string(),
-        results,
-        unreached: unreached.map(|(_, name)| name).collect(),
-    })
-}
 }
 
 /// What a file of tests says of the world.

@@ -206,7 +206,11 @@ fn shown(token: &str, now: i64) -> Result<String, String> {
         return Err("not a token: it has three parts with a dot between them".to_owned());
     };
     let (header, claims) = (part("header", header)?, part("claims", claims)?);
-    let mut shown = format!("header {}\nclaims {}\n", shown::json(&header), shown::json(&claims));
+    let mut shown = format!(
+        "header {}\nclaims {}\n",
+        shown::json(&header),
+        shown::json(&claims)
+    );
     for (name, what) in [
         ("iat", "issued"),
         ("nbf", "good from"),

@@ -23,28 +23,138 @@ fn file(folder: &Path, name: &str, content: &str) -> PathBuf {
 
 /// Documents that look like ours and aren't: the line that is wrong, what is said, and what is said to write.
 const LOOKALIKES: [(&str, usize, &str, &str); 22] = [
-    ("apiVersion: security.istio.oi/v1\nkind: AuthorizationPolicy\n", 1, "security.istio.oi/v1", "security.istio.io/v1"),
-    ("apiVersion: security.istio.oi/v1\nkind: Whatever\n", 1, "security.istio.oi/v1", "security.istio.io/v1"),
-    ("kind: AuthorizationPolicy\n", 1, "`apiVersion` is missing", "security.istio.io/v1"),
-    ("apiVersion:\nkind: AuthorizationPolicy\n", 1, "`apiVersion` is missing", "security.istio.io/v1"),
-    ("ApiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n", 1, "`ApiVersion`", "apiVersion"),
-    ("apiversion: security.istio.io/v1\nKind: RequestAuthentication\n", 1, "`apiversion`", "apiVersion"),
-    ("apiVersion: security.istio.io/v1\nKind: AuthorizationPolicy\n", 2, "`Kind`", "kind"),
-    ("apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: AuthorizationPolicy\n", 1, "gateway.envoyproxy.io/v1alpha1", "security.istio.io/v1"),
-    ("apiVersion: security.istio.io/v2\nkind: AuthorizationPolicy\n", 1, "security.istio.io/v2", "security.istio.io/v1"),
-    ("apiVersion: security.istio.io\nkind: AuthorizationPolicy\n", 1, "security.istio.io", "security.istio.io/v1"),
-    ("apiVersion: v1\nkind: PeerAuthentication\n", 1, "`v1`", "security.istio.io/v1"),
-    ("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicies\n", 2, "AuthorizationPolicies", "AuthorizationPolicy"),
-    ("apiVersion: security.istio.io/v1\nkind: authorizationpolicy\n", 2, "authorizationpolicy", "AuthorizationPolicy"),
-    ("apiVersion: security.istio.io/v1\nkind: PeerAuthenticaton\n", 2, "PeerAuthenticaton", "PeerAuthentication"),
-    ("apiVersion: example.com/v1\nkind: RequestAuthentification\n", 2, "RequestAuthentification", "RequestAuthentication"),
-    ("apiVersion: security.istio.io/v1\nkind: Whatever\n", 2, "Whatever", "AuthorizationPolicy"),
-    ("apiVersion: security.istio.io/v1beta1\nkind: MeshPolicy\n", 1, "security.istio.io/v1beta1", "authentication.istio.io/v1alpha1"),
-    ("apiVersion: security.istio.io/v1\nkind:\n", 2, "`kind` is missing", "AuthorizationPolicy"),
-    ("apiVersion: rbac.istio.io/v1alpha1\nkind: ServiceRole\n", 2, "ServiceRole", "AuthorizationPolicy"),
-    ("apiVersion: authentication.istio.oi/v1alpha1\nkind: Policy\n", 1, "authentication.istio.oi/v1alpha1", "authentication.istio.io/v1alpha1"),
-    ("kind: Widget\napiVersion: example.com/v1\n", 1, "Widget", "AuthorizationPolicy"),
-    ("metadata: { name: bare }\n", 1, "`kind` is missing", "AuthorizationPolicy"),
+    (
+        "apiVersion: security.istio.oi/v1\nkind: AuthorizationPolicy\n",
+        1,
+        "security.istio.oi/v1",
+        "security.istio.io/v1",
+    ),
+    (
+        "apiVersion: security.istio.oi/v1\nkind: Whatever\n",
+        1,
+        "security.istio.oi/v1",
+        "security.istio.io/v1",
+    ),
+    (
+        "kind: AuthorizationPolicy\n",
+        1,
+        "`apiVersion` is missing",
+        "security.istio.io/v1",
+    ),
+    (
+        "apiVersion:\nkind: AuthorizationPolicy\n",
+        1,
+        "`apiVersion` is missing",
+        "security.istio.io/v1",
+    ),
+    (
+        "ApiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n",
+        1,
+        "`ApiVersion`",
+        "apiVersion",
+    ),
+    (
+        "apiversion: security.istio.io/v1\nKind: RequestAuthentication\n",
+        1,
+        "`apiversion`",
+        "apiVersion",
+    ),
+    (
+        "apiVersion: security.istio.io/v1\nKind: AuthorizationPolicy\n",
+        2,
+        "`Kind`",
+        "kind",
+    ),
+    (
+        "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: AuthorizationPolicy\n",
+        1,
+        "gateway.envoyproxy.io/v1alpha1",
+        "security.istio.io/v1",
+    ),
+    (
+        "apiVersion: security.istio.io/v2\nkind: AuthorizationPolicy\n",
+        1,
+        "security.istio.io/v2",
+        "security.istio.io/v1",
+    ),
+    (
+        "apiVersion: security.istio.io\nkind: AuthorizationPolicy\n",
+        1,
+        "security.istio.io",
+        "security.istio.io/v1",
+    ),
+    (
+        "apiVersion: v1\nkind: PeerAuthentication\n",
+        1,
+        "`v1`",
+        "security.istio.io/v1",
+    ),
+    (
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicies\n",
+        2,
+        "AuthorizationPolicies",
+        "AuthorizationPolicy",
+    ),
+    (
+        "apiVersion: security.istio.io/v1\nkind: authorizationpolicy\n",
+        2,
+        "authorizationpolicy",
+        "AuthorizationPolicy",
+    ),
+    (
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthenticaton\n",
+        2,
+        "PeerAuthenticaton",
+        "PeerAuthentication",
+    ),
+    (
+        "apiVersion: example.com/v1\nkind: RequestAuthentification\n",
+        2,
+        "RequestAuthentification",
+        "RequestAuthentication",
+    ),
+    (
+        "apiVersion: security.istio.io/v1\nkind: Whatever\n",
+        2,
+        "Whatever",
+        "AuthorizationPolicy",
+    ),
+    (
+        "apiVersion: security.istio.io/v1beta1\nkind: MeshPolicy\n",
+        1,
+        "security.istio.io/v1beta1",
+        "authentication.istio.io/v1alpha1",
+    ),
+    (
+        "apiVersion: security.istio.io/v1\nkind:\n",
+        2,
+        "`kind` is missing",
+        "AuthorizationPolicy",
+    ),
+    (
+        "apiVersion: rbac.istio.io/v1alpha1\nkind: ServiceRole\n",
+        2,
+        "ServiceRole",
+        "AuthorizationPolicy",
+    ),
+    (
+        "apiVersion: authentication.istio.oi/v1alpha1\nkind: Policy\n",
+        1,
+        "authentication.istio.oi/v1alpha1",
+        "authentication.istio.io/v1alpha1",
+    ),
+    (
+        "kind: Widget\napiVersion: example.com/v1\n",
+        1,
+        "Widget",
+        "AuthorizationPolicy",
+    ),
+    (
+        "metadata: { name: bare }\n",
+        1,
+        "`kind` is missing",
+        "AuthorizationPolicy",
+    ),
 ];
 
 /// Where documents stand: alone, among others in a file, in lists, in lists of lists, in a ConfigMap.
@@ -62,12 +172,19 @@ fn placed(document: &str) -> Vec<(&'static str, String, usize)> {
     let inner = format!("- apiVersion: v1\n  kind: List\n  items:\n{}", item("    "));
     vec![
         ("alone", format!("{document}{RULES}\n"), 0),
-        ("second", format!("{SERVICE}---\n{ALLOW_ALL}---\n{document}{RULES}\n"), 9),
+        (
+            "second",
+            format!("{SERVICE}---\n{ALLOW_ALL}---\n{document}{RULES}\n"),
+            9,
+        ),
         ("list", format!("{list}{}", item("  ")), 3),
         ("nested", format!("{list}{inner}"), 6),
         (
             "map",
-            format!("apiVersion: v1\nkind: ConfigMap\ndata:\n  policies.yaml: |\n{}", indented("    ")),
+            format!(
+                "apiVersion: v1\nkind: ConfigMap\ndata:\n  policies.yaml: |\n{}",
+                indented("    ")
+            ),
             4,
         ),
     ]
@@ -83,23 +200,41 @@ fn what_looks_like_ours_is_never_passed_over() {
             let (printed, status) = portcullis(&["check", "--format", "json", path]);
             assert_eq!(status, 1, "{place}: {content}{printed}");
             let found: Value = serde_json::from_str(&printed).expect("JSON");
-            let first = found.as_array().and_then(|found| {
-                found.iter().find(|one| one["severity"] == "mistake")
-            });
+            let first = found
+                .as_array()
+                .and_then(|found| found.iter().find(|one| one["severity"] == "mistake"));
             let first = first.unwrap_or_else(|| panic!("{place}: {content}{printed}"));
             let said_so = format!("{} {}", first["message"], first["help"]);
-            assert!(said_so.contains(wrong) && said_so.contains(right), "{place}: {content}{said_so}");
+            assert!(
+                said_so.contains(wrong) && said_so.contains(right),
+                "{place}: {content}{said_so}"
+            );
             assert_eq!(first["line"], line + before, "{place}: {content}{said_so}");
 
-            let arguments = ["explain", path, "--namespace", "shop", "--", "https://a.test/admin"];
+            let arguments = [
+                "explain",
+                path,
+                "--namespace",
+                "shop",
+                "--",
+                "https://a.test/admin",
+            ];
             let (printed, errors, status) = said(&arguments);
-            assert_eq!((printed.as_str(), status), ("", 2), "{place}: {content}{errors}");
+            assert_eq!(
+                (printed.as_str(), status),
+                ("", 2),
+                "{place}: {content}{errors}"
+            );
             assert!(errors.contains(wrong), "{place}: {content}{errors}");
 
             let tests = "configuration: policies.yaml\nnamespace: shop\ntests: [{ name: t, request: { path: /admin }, expect: allow }]\n";
             let suite = file(&folder, "suite.tests", tests);
             let (printed, errors, status) = said(&["test", utf8(&suite)]);
-            assert_eq!((printed.as_str(), status), ("", 2), "{place}: {content}{errors}");
+            assert_eq!(
+                (printed.as_str(), status),
+                ("", 2),
+                "{place}: {content}{errors}"
+            );
             assert!(errors.contains(wrong), "{place}: {content}{errors}");
         }
     }
@@ -107,12 +242,30 @@ fn what_looks_like_ours_is_never_passed_over() {
 
 /// What decides about requests elsewhere, and isn't read here.
 const OF_OTHERS: [(&str, &str); 6] = [
-    ("apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: SecurityPolicy\nspec: { jwt: { providers: [{ name: a }] } }\n", "SecurityPolicy 1"),
-    ("apiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy\nspec: { requiredAuthenticationRefs: [] }\n", "AuthorizationPolicy 1"),
-    ("apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nspec: { configPatches: [{ patch: { value: { name: envoy.filters.http.jwt_authn } } }] }\n", "EnvoyFilter 1"),
-    ("apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec: { url: 'oci://a.test/other:1' }\n", "WasmPlugin 1"),
-    ("apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyExtensionPolicy\nspec: { wasm: [{ name: other }] }\n", "EnvoyExtensionPolicy 1"),
-    ("apiVersion: networking.istio.io/v1\nkind: VirtualService\nspec: { http: [{ match: [{ headers: { '@request.auth.claims.sub': { exact: a } } }] }] }\n", "VirtualService 1"),
+    (
+        "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: SecurityPolicy\nspec: { jwt: { providers: [{ name: a }] } }\n",
+        "SecurityPolicy 1",
+    ),
+    (
+        "apiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy\nspec: { requiredAuthenticationRefs: [] }\n",
+        "AuthorizationPolicy 1",
+    ),
+    (
+        "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nspec: { configPatches: [{ patch: { value: { name: envoy.filters.http.jwt_authn } } }] }\n",
+        "EnvoyFilter 1",
+    ),
+    (
+        "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec: { url: 'oci://a.test/other:1' }\n",
+        "WasmPlugin 1",
+    ),
+    (
+        "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyExtensionPolicy\nspec: { wasm: [{ name: other }] }\n",
+        "EnvoyExtensionPolicy 1",
+    ),
+    (
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nspec: { http: [{ match: [{ headers: { '@request.auth.claims.sub': { exact: a } } }] }] }\n",
+        "VirtualService 1",
+    ),
 ];
 
 #[test]
@@ -123,13 +276,26 @@ fn what_others_decide_is_named() {
         let (printed, status) = portcullis(&["check", utf8(&path)]);
         assert_eq!(status, 0, "{printed}");
         assert!(printed.contains("advice[not-read]"), "{printed}");
-        assert!(printed.contains(&format!("doesn't read ({named})")), "{printed}");
+        assert!(
+            printed.contains(&format!("doesn't read ({named})")),
+            "{printed}"
+        );
         let (_, status) = portcullis(&["check", "--deny", "not-read", utf8(&path)]);
         assert_eq!(status, 1, "{document}");
-        let arguments = ["explain", utf8(&path), "--namespace", "shop", "--", "https://a.test/"];
+        let arguments = [
+            "explain",
+            utf8(&path),
+            "--namespace",
+            "shop",
+            "--",
+            "https://a.test/",
+        ];
         let (_, errors, status) = said(&arguments);
         assert_eq!(status, 0, "{errors}");
-        assert!(errors.contains(&format!("doesn't read ({named})")), "{errors}");
+        assert!(
+            errors.contains(&format!("doesn't read ({named})")),
+            "{errors}"
+        );
         // Alone there is nothing to check, and it says what there is.
         let path = file(&folder, "alone.yaml", document);
         let (_, errors, status) = said(&["check", utf8(&path)]);
@@ -144,7 +310,9 @@ fn typed_lists() {
     let folder = folder("typed-lists");
     let list = |version: &str, kind: &str| {
         let wrong = "spec: { action: FORBID }";
-        format!("apiVersion: {version}\nkind: {kind}\nitems:\n- metadata: {{ name: a }}\n  {wrong}\n- metadata: {{ name: b }}\n  {wrong}\n")
+        format!(
+            "apiVersion: {version}\nkind: {kind}\nitems:\n- metadata: {{ name: a }}\n  {wrong}\n- metadata: {{ name: b }}\n  {wrong}\n"
+        )
     };
     for (content, count) in [
         (list("security.istio.io/v1", "AuthorizationPolicyList"), 2),
@@ -155,7 +323,11 @@ fn typed_lists() {
         let path = file(&folder, "list.yaml", &format!("{ALLOW_ALL}---\n{content}"));
         let (printed, status) = portcullis(&["check", "--format", "json", utf8(&path)]);
         let found: Value = serde_json::from_str(&printed).expect("JSON");
-        assert_eq!(found.as_array().map(Vec::len), Some(count), "{content}{printed}");
+        assert_eq!(
+            found.as_array().map(Vec::len),
+            Some(count),
+            "{content}{printed}"
+        );
         assert_eq!(status, i32::from(count > 0), "{content}");
     }
 }
@@ -187,7 +359,14 @@ fn every_command_tells_what_it_read() {
 
     let one = format!("1 file: {read}; 1 document of another kind (Service 1)");
     let path = folder.join("a.yaml");
-    let arguments = ["explain", utf8(&path), "--namespace", "shop", "--", "https://a.test/"];
+    let arguments = [
+        "explain",
+        utf8(&path),
+        "--namespace",
+        "shop",
+        "--",
+        "https://a.test/",
+    ];
     let (_, errors, _) = said(&arguments);
     assert_eq!(errors, format!("portcullis: {one}\n"));
     let tests = "configuration: a.yaml\nnamespace: shop\ntests: [{ name: t, expect: allow }]\n";
@@ -218,6 +397,9 @@ fn what_is_of_others_is_no_mistake() {
         file(&folder, "others.yaml", content);
         let (printed, status) = portcullis(&["check", utf8(&folder)]);
         assert_eq!(status, 0, "{content}{printed}");
-        assert!(printed.contains("1 document of another kind ("), "{content}{printed}");
+        assert!(
+            printed.contains("1 document of another kind ("),
+            "{content}{printed}"
+        );
     }
 }

@@ -33,7 +33,12 @@ impl Keys {
             { "r": "cmVhbGx5LXNlY3JldC1y", "d": "cmVhbGx5LXNlY3JldC1k", "t": "cmVhbGx5LXNlY3JldC10" },
         ] }] });
         sets.extend([short.to_string(), further.to_string()]);
-        let more = ["c2hvcnQx", "cmVhbGx5LXNlY3JldC1y", "cmVhbGx5LXNlY3JldC1k", "cmVhbGx5LXNlY3JldC10"];
+        let more = [
+            "c2hvcnQx",
+            "cmVhbGx5LXNlY3JldC1y",
+            "cmVhbGx5LXNlY3JldC1k",
+            "cmVhbGx5LXNlY3JldC10",
+        ];
         secrets.extend(more.map(str::to_owned));
         assert!(secrets.len() > 12, "{secrets:?}");
         Self { sets, secrets }
@@ -52,7 +57,9 @@ const PEM_SECRETS: [&str; 3] = ["MIGHAgEAMBMGByqG", "wawIBAQQgSECRETS", "RETSECR
 fn everything(folder: &Path, file: &Path) -> String {
     let path = file.to_str().expect("UTF-8");
     let suite = folder.join("suite.yaml");
-    let tests = format!("configuration: {path}\ntests: [{{ name: t, request: {{ path: / }}, expect: deny }}]\n");
+    let tests = format!(
+        "configuration: {path}\ntests: [{{ name: t, request: {{ path: / }}, expect: deny }}]\n"
+    );
     fs::write(&suite, tests).expect("a file");
     let suite = suite.to_str().expect("UTF-8");
     let mut printed = String::new();
@@ -63,8 +70,22 @@ fn everything(folder: &Path, file: &Path) -> String {
         &["check", "--format=github", path],
         &["explain", path, "--namespace=n", "--", "https://a.test/"],
         &["explain", path, "--format=json", "--", "https://a.test/"],
-        &["explain", "envoy/envoy.yaml", "--plugin=1", "--keys", &format!("issuer-foo={path}"), "--", "https://a.test/"],
-        &["explain", "envoy/envoy.yaml", "--plugin=1", "--request", path],
+        &[
+            "explain",
+            "envoy/envoy.yaml",
+            "--plugin=1",
+            "--keys",
+            &format!("issuer-foo={path}"),
+            "--",
+            "https://a.test/",
+        ],
+        &[
+            "explain",
+            "envoy/envoy.yaml",
+            "--plugin=1",
+            "--request",
+            path,
+        ],
         &["explain", "envoy/envoy.yaml", "--plugin=1", "--har", path],
         &["test", suite],
         &["test", "--format=junit", suite],
@@ -88,7 +109,10 @@ fn secrets_of_files_stay_there() {
         let quoted = Value::from(set.as_str()).to_string();
         let pretty = format!("{:#}", serde_json::from_str::<Value>(set).expect("JSON"));
         let block = |margin: &str| -> String {
-            pretty.lines().map(|line| format!("{margin}{line}\n")).collect()
+            pretty
+                .lines()
+                .map(|line| format!("{margin}{line}\n"))
+                .collect()
         };
         let broken = set.replacen("}]", "]", 1);
         for jwks in [
@@ -101,7 +125,9 @@ fn secrets_of_files_stay_there() {
             format!("'{set}' oops: ["),
         ] {
             for rule in ["jwks", "jwksUri", "issuer", "jwk"] {
-                contents.push(format!("jwtRules:\n  - audiences: [a]\n    {rule}: {jwks}\n    fromHeader: x\n"));
+                contents.push(format!(
+                    "jwtRules:\n  - audiences: [a]\n    {rule}: {jwks}\n    fromHeader: x\n"
+                ));
             }
             contents.push(format!("authorizationPolicies:\n- rules:\n  - to:\n    - operation:\n        paths: [{quoted}]\n        hosts: [{quoted}]\n"));
             contents.push(format!("apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{ name: {quoted} }}\nspec:\n  jwtRules:\n  - jwks: {jwks}\n    unknown: {quoted}\n"));
@@ -115,7 +141,10 @@ fn secrets_of_files_stay_there() {
         fs::write(&file, &content).expect("a file");
         let printed = everything(&folder, &file);
         for secret in &keys.secrets {
-            assert!(!printed.contains(part(secret)), "{content}\n{secret}\n{printed}");
+            assert!(
+                !printed.contains(part(secret)),
+                "{content}\n{secret}\n{printed}"
+            );
         }
     }
 }
@@ -151,7 +180,9 @@ fn bare_secrets_are_not_printed() {
         for content in [
             format!("jwtRules:\n- issuer: a\n  {name}: hush-hush-nobody-knows\n"),
             format!("jwtRules:\n- issuer: a\n  {name}: \"hush-hush-nobody-knows\"\n"),
-            format!("{{\"jwtRules\": [{{\"issuer\": \"a\", \"{name}\": \"hush-hush-nobody-knows\"}}]}}"),
+            format!(
+                "{{\"jwtRules\": [{{\"issuer\": \"a\", \"{name}\": \"hush-hush-nobody-knows\"}}]}}"
+            ),
         ] {
             fs::write(&file, &content).expect("a file");
             let printed = everything(&folder, &file);
@@ -159,7 +190,11 @@ fn bare_secrets_are_not_printed() {
             assert!(printed.contains("******"), "{content}{printed}");
         }
     }
-    fs::write(&file, "jwtRules:\n- issuer: a\n  jwksUri: ftp://me:hunter22@a.test/keys\n").expect("a file");
+    fs::write(
+        &file,
+        "jwtRules:\n- issuer: a\n  jwksUri: ftp://me:hunter22@a.test/keys\n",
+    )
+    .expect("a file");
     let printed = everything(&folder, &file);
     assert!(!printed.contains("hunter22"), "{printed}");
 }
@@ -172,7 +207,14 @@ fn tokens_are_not_printed() {
     let path = |name: &str| folder.join(name).to_str().expect("UTF-8").to_owned();
     let (set, _) = portcullis(&["keys", "generate", "--kid=k"]);
     fs::write(&keys, &set).expect("a file");
-    let mint = ["token", "--key", &path("keys.json"), "--iss=issuer-foo", "--sub=s", "--aud=httpbin"];
+    let mint = [
+        "token",
+        "--key",
+        &path("keys.json"),
+        "--iss=issuer-foo",
+        "--sub=s",
+        "--aud=httpbin",
+    ];
     let (token, _) = portcullis(&mint);
     let token = token.trim();
     let signature = part(token.rsplit('.').next().expect("a signature"));
@@ -180,7 +222,9 @@ fn tokens_are_not_printed() {
     let answer = json!({ "access_token": token, "token_type": "Bearer" }).to_string();
     fs::write(path("answer.json"), &answer).expect("a file");
     fs::write(path("token"), token).expect("a file");
-    let config = format!("jwtRules:\n- issuer: {token}\n  jwksUri: {token}\n  audiences: [{token}]\n  x: {token}\n");
+    let config = format!(
+        "jwtRules:\n- issuer: {token}\n  jwksUri: {token}\n  audiences: [{token}]\n  x: {token}\n"
+    );
     fs::write(path("config.yaml"), config).expect("a file");
     let suite = format!(
         "configuration: {{ jwtRules: [{{ issuer: a, jwksUri: 'https://a.test/k' }}] }}\ntokens: [{{ name: t, literal: {token} }}]\ntests:\n- name: {token}\n  request: {{ headers: {{ x: {token} }} }}\n  token: t\n  expect: {{ decision: deny, headers: {{ x: no }}, body: {token} }}\n"
@@ -193,22 +237,85 @@ fn tokens_are_not_printed() {
     let suite = path("suite.yaml");
     let tokens = path("token");
     for arguments in [
-        &["explain", config, "--plugin=1", "--token", token, "--", "https://a.test/"][..],
-        &["explain", config, "--plugin=1", "--token", &bearer, "--", "https://a.test/"],
-        &["explain", config, "--plugin=1", "--token", &answer, "--", "https://a.test/"],
-        &["explain", config, "--plugin=1", "--token", &answers, "--", "https://a.test/"],
-        &["explain", config, "--plugin=1", "--token", &tokens, "--", &url],
+        &[
+            "explain",
+            config,
+            "--plugin=1",
+            "--token",
+            token,
+            "--",
+            "https://a.test/",
+        ][..],
+        &[
+            "explain",
+            config,
+            "--plugin=1",
+            "--token",
+            &bearer,
+            "--",
+            "https://a.test/",
+        ],
+        &[
+            "explain",
+            config,
+            "--plugin=1",
+            "--token",
+            &answer,
+            "--",
+            "https://a.test/",
+        ],
+        &[
+            "explain",
+            config,
+            "--plugin=1",
+            "--token",
+            &answers,
+            "--",
+            "https://a.test/",
+        ],
+        &[
+            "explain",
+            config,
+            "--plugin=1",
+            "--token",
+            &tokens,
+            "--",
+            &url,
+        ],
         &["explain", config, "--plugin=1", "--keys", token, "--", &url],
-        &["explain", config, "--plugin=1", "--keys", &format!("a={token}"), "--", &url],
+        &[
+            "explain",
+            config,
+            "--plugin=1",
+            "--keys",
+            &format!("a={token}"),
+            "--",
+            &url,
+        ],
         &["explain", config, "--plugin=1", "--request", token],
         &["explain", config, "--plugin=1", "--request", &answers],
         &["explain", config, "--plugin=1", "--", &format!("--{token}")],
-        &["explain", config, "--plugin=1", "--", "-H", token, "https://a.test"],
+        &[
+            "explain",
+            config,
+            "--plugin=1",
+            "--",
+            "-H",
+            token,
+            "https://a.test",
+        ],
         &["explain", config, "--plugin=1", token],
         &["explain", token, "--", "https://a.test/"],
         &["explain", config, token, "--", "https://a.test/"],
         &["explain", &file, "--", "https://a.test/"],
-        &["explain", config, "--plugin", token, "--", "https://a.test/"],
+        &[
+            "explain",
+            config,
+            "--plugin",
+            token,
+            "--",
+            "https://a.test/",
+        ],
         &["check", token],
         &["check", &file],
         &["check", "--format=github", &file],
@@ -237,7 +344,10 @@ fn tokens_are_not_printed() {
         assert!(!errors.contains(signature), "{arguments:?}\n{errors}");
         let secret = serde_json::from_str::<Value>(&set).expect("JSON")["keys"][0]["d"].clone();
         let secret = part(secret.as_str().expect("a key")).to_owned();
-        assert!(!out.contains(&secret) && !errors.contains(&secret), "{arguments:?}\n{errors}");
+        assert!(
+            !out.contains(&secret) && !errors.contains(&secret),
+            "{arguments:?}\n{errors}"
+        );
     }
 }
 
@@ -254,9 +364,23 @@ fn a_token_in_the_place_of_its_file() {
     fs::write(path("config.yaml"), configuration).expect("a file");
     let (token, _) = portcullis(&["token", "--key", &path("keys.json"), "--iss=i", "--sub=s"]);
     fs::write(path("token"), &token).expect("a file");
-    for given in [path("token"), token.trim().to_owned(), format!("Bearer {token}"), format!(" {token}")] {
+    for given in [
+        path("token"),
+        token.trim().to_owned(),
+        format!("Bearer {token}"),
+        format!(" {token}"),
+    ] {
         let keys = format!("i={}", path("public.json"));
-        let arguments = ["explain", &path("config.yaml"), "--keys", &keys, "--token", &given, "--", "https://a.test/"];
+        let arguments = [
+            "explain",
+            &path("config.yaml"),
+            "--keys",
+            &keys,
+            "--token",
+            &given,
+            "--",
+            "https://a.test/",
+        ];
         let (printed, status) = portcullis(&arguments);
         assert_eq!(status, 0, "{given}: {printed}");
     }
@@ -268,19 +392,38 @@ fn masks_are_as_long_as_secrets() {
     let folder = folder("secrets-caret");
     let file = folder.join("file.yaml");
     let line = "  jwks: { keys: [{ kty: oct, k: c2VjcmV0c2VjcmV0, kid: one }] }\n";
-    fs::write(&file, format!("jwtRules:\n- issuer: a\n{line}  jwksUri: nowhere\n")).expect("a file");
-    let content = format!("authorizationPolicies: [{{ name: a, k: c2VjcmV0c2VjcmV0c2VjcmV0, actoin: DENY }}]\n{}", "# jwks\n");
+    fs::write(
+        &file,
+        format!("jwtRules:\n- issuer: a\n{line}  jwksUri: nowhere\n"),
+    )
+    .expect("a file");
+    let content = format!(
+        "authorizationPolicies: [{{ name: a, k: c2VjcmV0c2VjcmV0c2VjcmV0, actoin: DENY }}]\n{}",
+        "# jwks\n"
+    );
     fs::write(&file, content).expect("a file");
     let (printed, _) = portcullis(&["check", file.to_str().expect("UTF-8")]);
     let lines: Vec<&str> = printed.lines().collect();
-    let at = lines.iter().position(|line| line.contains("actoin:")).expect("the line");
-    let caret = lines[at..].iter().find(|line| line.contains("^^^")).expect("a caret");
+    let at = lines
+        .iter()
+        .position(|line| line.contains("actoin:"))
+        .expect("the line");
+    let caret = lines[at..]
+        .iter()
+        .find(|line| line.contains("^^^"))
+        .expect("a caret");
     let of_name = |name: &str| lines[at].find(name).expect("the name");
-    assert!(lines[at].contains("k: ************************,"), "{printed}");
+    assert!(
+        lines[at].contains("k: ************************,"),
+        "{printed}"
+    );
     let carets: Vec<usize> = lines[at..]
         .iter()
         .filter(|line| line.contains('^'))
         .map(|line| line.find('^').expect("a caret"))
         .collect();
-    assert!(carets.contains(&of_name("actoin")) || carets.contains(&of_name("k:")), "{caret}\n{printed}");
+    assert!(
+        carets.contains(&of_name("actoin")) || carets.contains(&of_name("k:")),
+        "{caret}\n{printed}"
+    );
 }

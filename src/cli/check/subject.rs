@@ -95,7 +95,9 @@ impl Found<'_> {
             Sort::Carrier(carrier) => {
                 self.carried(&document, carrier);
                 let has_native = carrier == Carrier::Envoy
-                    && NATIVE.iter().any(|name| document::mentions(&document, name));
+                    && NATIVE
+                        .iter()
+                        .any(|name| document::mentions(&document, name));
                 let is_foreign = matches!(carrier, Carrier::ExtensionPolicy | Carrier::WasmPlugin);
                 let kind = document.get("kind").and_then(Node::text);
                 let kind = kind.unwrap_or("Envoy configuration").to_owned();
@@ -227,12 +229,7 @@ fn filters(node: &Node, metadata: &policy::Node, found: &mut Found<'_>) {
 }
 
 /// The configuration that is written in something, if that is ours by what it says or is called.
-fn embedded(
-    whole: &Node,
-    written: Option<&Node>,
-    metadata: &policy::Node,
-    found: &mut Found<'_>,
-) {
+fn embedded(whole: &Node, written: Option<&Node>, metadata: &policy::Node, found: &mut Found<'_>) {
     let is_called_so = document::mentions(whole, "portcullis");
     let Some(written) = written else {
         if is_called_so {
@@ -244,7 +241,10 @@ fn embedded(
         return;
     };
     let kind = written.get("@type").and_then(Node::text);
-    let text = written.get("value").and_then(Node::text).unwrap_or_default();
+    let text = written
+        .get("value")
+        .and_then(Node::text)
+        .unwrap_or_default();
     let node = match (kind, written.get("value")) {
         (Some(STRING), Some(text)) => text.json(&found.source.text).map_err(|wrong| Unreadable {
             message: format!(

@@ -80,8 +80,10 @@ impl Kinds {
 pub(super) fn decides(group: &str, kind: &str) -> bool {
     matches!(
         (group, kind),
-        ("authorino.kuadrant.io" | "enterprise.gloo.solo.io" | "extauth.solo.io", "AuthConfig")
-            | ("consul.hashicorp.com", "JWTProvider" | "ServiceIntentions")
+        (
+            "authorino.kuadrant.io" | "enterprise.gloo.solo.io" | "extauth.solo.io",
+            "AuthConfig"
+        ) | ("consul.hashicorp.com", "JWTProvider" | "ServiceIntentions")
             | ("gateway.envoyproxy.io", "SecurityPolicy")
             | ("gateway.kgateway.dev", "TrafficPolicy")
             | ("getambassador.io", "Filter" | "FilterPolicy")

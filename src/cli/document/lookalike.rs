@@ -36,7 +36,10 @@ impl<'n> Said<'n> {
 
 /// What is wrong with a document that should be one of Istio's.
 pub(super) fn find(document: &Node, source: &Source) -> Option<Lookalike> {
-    let (version, kind) = (Said::new(document, "apiVersion"), Said::new(document, "kind"));
+    let (version, kind) = (
+        Said::new(document, "apiVersion"),
+        Said::new(document, "kind"),
+    );
     let group = version.text.split('/').next().unwrap_or_default();
     let meant = nearest(kind.text);
     let is_exact = meant == Some(kind.text);
@@ -76,7 +79,11 @@ pub(super) fn find(document: &Node, source: &Source) -> Option<Lookalike> {
         }
     } else if version.text.is_empty() {
         Lookalike {
-            span: at(if version.name.is_some() { &version } else { &kind }),
+            span: at(if version.name.is_some() {
+                &version
+            } else {
+                &kind
+            }),
             message: format!(
                 "`apiVersion` is missing, without which this {} is none: write `apiVersion: {right}`",
                 meant.unwrap_or(kind.text)
@@ -122,9 +129,7 @@ fn is_near(one: &str, other: &str) -> bool {
 fn nearest(kind: &str) -> Option<&'static str> {
     let singular = kind.strip_suffix("ies").map(|stem| format!("{stem}y"));
     let singular = singular.as_deref().unwrap_or(kind).to_ascii_lowercase();
-    Kinds::KINDS
-        .into_iter()
-        .find(|own| is_near(&singular, own))
+    Kinds::KINDS.into_iter().find(|own| is_near(&singular, own))
 }
 
 /// Whether a document says what only rules and policies of Istio's say, whatever it is called: in `spec`, or where a
@@ -169,7 +174,10 @@ pub(super) fn is_near_configuration(node: &Node) -> bool {
     let is_near = |(name, value): &(Name, Node)| {
         let name = name.text.replace('_', "").to_ascii_lowercase();
         let is_near = |own: &str| damerau_levenshtein(own, &name) < NEAR;
-        !value.items().is_empty() && ["jwtrules", "authorizationpolicies"].into_iter().any(is_near)
+        !value.items().is_empty()
+            && ["jwtrules", "authorizationpolicies"]
+                .into_iter()
+                .any(is_near)
     };
     is_alone && node.members().iter().any(is_near)
 }

@@ -44,7 +44,11 @@ impl Tree {
             Mark::Open => ("? ", AnsiColor::Yellow.on_default()),
             Mark::Yes => ("✓ ", AnsiColor::Green.on_default()),
         };
-        writeln!(formatter, "{style}{sign}{}{style:#}", shown::line(&self.text))?;
+        writeln!(
+            formatter,
+            "{style}{sign}{}{style:#}",
+            shown::line(&self.text)
+        )?;
         for (index, tree) in self.below.iter().enumerate() {
             let is_last = index + 1 == self.below.len();
             let (branch, space) = if is_last {

@@ -22,6 +22,7 @@ pub(super) fn all(
     findings: &[&Finding],
     left: &BTreeMap<(Severity, Code), usize>,
     pages: &Pages<'_>,
+    end: &str,
 ) -> String {
     let width = width();
     let mut text = String::new();
@@ -31,9 +32,9 @@ pub(super) fn all(
         }
     }
     for ((_, code), count) in left {
-        let _ = writeln!(text, "{}\n", more(*code, *count));
+        let _ = writeln!(text, "{}\n", wrapped(&more(*code, *count), width, 0));
     }
-    text
+    text + &wrapped(end, width, 0) + "\n"
 }
 
 /// How many columns there are, where that is known.
@@ -44,11 +45,17 @@ fn width() -> Option<usize> {
 
 fn told(finding: &Finding, pages: &Pages<'_>, width: Option<usize>) -> Option<String> {
     let page = pages.page(finding)?;
-    let ((number, column), room) = (page.at(&finding.span).start, width.unwrap_or(DEFAULT_TERM_WIDTH));
+    let ((number, column), room) = (
+        page.at(&finding.span).start,
+        width.unwrap_or(DEFAULT_TERM_WIDTH),
+    );
     let margin = number.to_string().len();
     let (level, code) = match finding.severity {
         Severity::Mistake => (Level::ERROR.with_name("mistake"), None),
-        Severity::Advice => (Level::WARNING.with_name("advice"), Some(finding.code.name())),
+        Severity::Advice => (
+            Level::WARNING.with_name("advice"),
+            Some(finding.code.name()),
+        ),
     };
     // `advice[code]: ` and `   = help: `.
     let name = finding.severity.name().len() + code.map_or(0, |code| code.len() + 2) + 2;
@@ -87,7 +94,9 @@ fn cut(line: &str, span: &std::ops::Range<usize>, room: usize) -> usize {
 
 /// Text in lines that fit behind what stands before the first, broken between words where it can be.
 fn wrapped(text: &str, width: Option<usize>, before: usize) -> String {
-    let room = width.map_or(usize::MAX, |width| width.saturating_sub(before).max(NARROWEST / 2));
+    let room = width.map_or(usize::MAX, |width| {
+        width.saturating_sub(before).max(NARROWEST / 2)
+    });
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
         let mut current = String::new();

@@ -130,7 +130,10 @@ pub(super) fn github(
     pages: &Pages<'_>,
 ) -> String {
     let mut text = String::new();
-    for told in findings.iter().filter_map(|finding| Told::new(finding, pages)) {
+    for told in findings
+        .iter()
+        .filter_map(|finding| Told::new(finding, pages))
+    {
         let _ = writeln!(text, "{}", told.github());
     }
     for ((severity, code), count) in left {
@@ -141,7 +144,9 @@ pub(super) fn github(
 }
 
 pub(super) fn json(findings: &[Finding], pages: &Pages<'_>) -> String {
-    let told = findings.iter().filter_map(|finding| Told::new(finding, pages));
+    let told = findings
+        .iter()
+        .filter_map(|finding| Told::new(finding, pages));
     let findings: Value = told.map(|told| told.json()).collect();
     shown::json(&findings) + "\n"
 }
@@ -150,7 +155,9 @@ pub(super) fn json(findings: &[Finding], pages: &Pages<'_>) -> String {
 pub(super) fn sarif(findings: &[Finding], pages: &Pages<'_>, tally: &Tally) -> String {
     let codes: BTreeSet<Code> = findings.iter().map(|finding| finding.code).collect();
     let rules: Vec<Value> = codes.into_iter().map(rule).collect();
-    let told = findings.iter().filter_map(|finding| Told::new(finding, pages));
+    let told = findings
+        .iter()
+        .filter_map(|finding| Told::new(finding, pages));
     let results: Vec<Value> = told.map(|told| told.sarif()).collect();
     let sarif = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",

@@ -85,7 +85,10 @@ impl<'f> Page<'f> {
         let (number, _) = self.position(span.start);
         let start = self.lines.get(number.wrapping_sub(1)).copied();
         let start = start.unwrap_or_default();
-        let end = self.lines.get(number).map_or(self.text.len(), |next| next - 1);
+        let end = self
+            .lines
+            .get(number)
+            .map_or(self.text.len(), |next| next - 1);
         let end = end.max(start);
         let span = span.start.min(end)..span.end.clamp(span.start.min(end), end);
         // A character takes four bytes at most.

@@ -60,7 +60,10 @@ impl Secrets {
     }
 
     /// Those that begin before a place and end behind another.
-    pub(in crate::cli) fn within(&self, part: &Range<usize>) -> impl Iterator<Item = &Range<usize>> {
+    pub(in crate::cli) fn within(
+        &self,
+        part: &Range<usize>,
+    ) -> impl Iterator<Item = &Range<usize>> {
         let touches = move |range: &&Range<usize>| range.start < part.end && part.start < range.end;
         // Lines are short, and secrets few.
         self.0.iter().filter(touches)
@@ -117,8 +120,8 @@ pub(in crate::cli) fn mask(letter: char, is_secret: bool) -> char {
 pub(in crate::cli) fn is_token(text: &str) -> bool {
     let text = text.trim();
     let text = text.strip_prefix("Bearer ").unwrap_or(text).trim();
-    let is_start = |header: &&str| text.starts_with(*header);
-    HEADERS.iter().any(|header| is_start(&header)) && text.contains('.') && run(text) == text.len()
+    let is_header = HEADERS.iter().any(|header| text.starts_with(header));
+    is_header && text.contains('.') && run(text) == text.len()
 }
 
 /// How long the start of a text is that may be a token.
@@ -212,7 +215,10 @@ fn value(text: &str, from: usize) -> Option<(Range<usize>, bool)> {
             let inner = inner.get(..until(inner, &[quote]))?;
             (start..start + inner.trim_end_matches('\\').len(), true)
         }
-        _ => (at..at + until(rest, &['\n', ',', '}', ']', '"', '\'']), false),
+        _ => (
+            at..at + until(rest, &['\n', ',', '}', ']', '"', '\'']),
+            false,
+        ),
     })
 }
 
@@ -272,7 +278,10 @@ mod tests {
             ("d: 1\nk: v\n", "d: 1\nk: v\n"),
             ("jwks: hush-hush\n", "jwks: *********\n"),
             ("jwksUri: idp.test/keys\n", "jwksUri: idp.test/keys\n"),
-            ("Bearer eyJhbGciOiJ9.e30.AAAA x", "Bearer eyJhbGciOi************ x"),
+            (
+                "Bearer eyJhbGciOiJ9.e30.AAAA x",
+                "Bearer eyJhbGciOi************ x",
+            ),
             (
                 "-----BEGIN EC PRIVATE KEY-----\nMHc=\n-----END",
                 "-----BEGIN EC PRIVATE KEY-----\n****\n-----END",

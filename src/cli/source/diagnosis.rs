@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::Unreadable;
 
 /// How to come from a template to a document.
-pub(in crate::cli) const RENDER: &str = "this is a template: render it first, as in `helm template ... | portcullis check -`";
+pub(in crate::cli) const RENDER: &str =
+    "this is a template: render it first, as in `helm template ... | portcullis check -`";
 
 /// What begins an expression in templates of Go, Helm and Jinja.
 const TEMPLATES: [&str; 2] = ["{{", "{%"];
@@ -67,6 +68,14 @@ impl<'t> Lines<'t> {
         (start, rest.lines().next().unwrap_or_default())
     }
 
+    /// The one behind it.
+    fn next(&self) -> Option<(usize, &'t str)> {
+        let (start, line) = self.last();
+        let rest = self.text.get(start + line.len()..)?;
+        let end = rest.find('\n')? + 1;
+        Some((start + line.len() + end, rest.get(end..)?.lines().next()?))
+    }
+
     /// The lines before that, the nearest first.
     fn before(&self) -> impl Iterator<Item = (usize, &'t str)> {
         let (mut end, _) = self.last();
@@ -120,8 +129,7 @@ fn open_quote(line: &str, until: usize) -> Option<(usize, char)> {
             }
             None => {}
         }
-        may_open =
-            matches!(letter, ',' | ':' | '-' | '?' | '[' | '{') || letter == ' ' && may_open;
+        may_open = matches!(letter, ',' | ':' | '-' | '?' | '[' | '{') || letter == ' ' && may_open;
     }
     open
 }
@@ -136,7 +144,8 @@ fn template(lines: &Lines<'_>) -> Found {
 }
 
 fn tab(lines: &Lines<'_>, said: &str) -> Found {
-    let mut near = std::iter::once(lines.last()).chain(lines.above());
+    let near = std::iter::once(lines.last());
+    let mut near = near.chain(lines.above()).chain(lines.next());
     let is_about_it = said.contains("tab") || said.contains("expected key");
     let (start, line) = near.find(|(_, line)| {
         let blank = line.len() - line.trim_start().len();
@@ -229,18 +238,20 @@ fn character(lines: &Lines<'_>, said: &str) -> Found {
 
 fn indentation(lines: &Lines<'_>, said: &str) -> Found {
     let (start, line) = lines.last();
-    let (_, above) = lines.above()?;
     let own = indent(line);
     let span = start..start + line.len();
     if said.contains("mapping values") {
-        let is_further = own > indent(above) && !above.trim_end().ends_with(':');
-        let message = match is_further {
-            true => format!(
-                "this line is indented by {own}, and the one above, which has a value of its own, by {}: start \
-                 them in the same column",
-                indent(above)
+        let is_whole = |(_, above): &(usize, &str)| !above.trim_end().ends_with(':');
+        let above = lines
+            .above()
+            .filter(is_whole)
+            .map(|(_, above)| indent(above));
+        let message = match above.filter(|above| own > *above) {
+            Some(above) => format!(
+                "this line is indented by {own}, and the one above, which has a value of its own, by {above}: \
+                 start them in the same column"
             ),
-            false => "a `: ` in text needs quotes around it".to_owned(),
+            None => "a `: ` in text needs quotes around it".to_owned(),
         };
         return Some((span, message));
     }

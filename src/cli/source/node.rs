@@ -83,7 +83,12 @@ impl Node {
     }
 
     /// What to point at for what is wrong at a place.
-    pub(in crate::cli) fn pointed(&self, place: &Place, is_name: bool, source: &str) -> Range<usize> {
+    pub(in crate::cli) fn pointed(
+        &self,
+        place: &Place,
+        is_name: bool,
+        source: &str,
+    ) -> Range<usize> {
         let (mut node, mut name) = (self, None);
         for step in place.steps() {
             let next = match step {
@@ -116,12 +121,14 @@ impl Node {
             let name = steps.next()?;
             object.member(name)?;
             let place = place.clone().member(name);
-            Some(
-                steps.fold(place, |place, step| match step.strip_suffix(']') {
-                    Some(index) => index.parse().map_or(place.clone(), |index| place.item(index)),
+            Some(steps.fold(place, |place, step| {
+                match step.strip_suffix(']') {
+                    Some(index) => index
+                        .parse()
+                        .map_or(place.clone(), |index| place.item(index)),
                     None => place.member(step),
-                }),
-            )
+                }
+            }))
         })
     }
 

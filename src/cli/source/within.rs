@@ -41,7 +41,9 @@ impl Within {
 
     /// Where a part of the string stands. A string that is written in another way is taken as one.
     pub(super) fn moved(&self, part: &Range<usize>) -> Range<usize> {
-        let index = self.lines.partition_point(|(start, _)| *start <= part.start);
+        let index = self
+            .lines
+            .partition_point(|(start, _)| *start <= part.start);
         let line = index.checked_sub(1).and_then(|index| self.lines.get(index));
         match line {
             Some((start, Some(there))) => {

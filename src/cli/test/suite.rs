@@ -210,7 +210,9 @@ impl Read for ReasonCode {
         }
         let nearest = codes().min_by_key(|known| strsim::damerau_levenshtein(known, code));
         let nearest = nearest.unwrap_or_default();
-        input.mistake(format!("no request is refused for `{code}`: the nearest is `{nearest}`"));
+        input.mistake(format!(
+            "no request is refused for `{code}`: the nearest is `{nearest}`"
+        ));
         None
     }
 

@@ -117,7 +117,12 @@ impl Advice {
             let text = format!(
                 "only one `*` counts, at the start or the end: another is itself here{instead}"
             );
-            self.found(value.source, Code::LiteralStar, value.node.span.clone(), text);
+            self.found(
+                value.source,
+                Code::LiteralStar,
+                value.node.span.clone(),
+                text,
+            );
         }
         match name {
             "hosts" => self.host(value, beside),
@@ -170,10 +175,7 @@ impl Advice {
             // Of two stars one is itself, so a pattern can't have another for the port.
             let (beside, example) = match host.strip_prefix('*') {
                 Some(end) => (String::new(), format!("a{end}")),
-                None => (
-                    format!("`{with_port}` beside it, or "),
-                    host.to_owned(),
-                ),
+                None => (format!("`{with_port}` beside it, or "), host.to_owned()),
             };
             let text = format!(
                 "a request for `{example}:8080`, or another port, is not for this host, and so gets \
@@ -212,7 +214,12 @@ impl Advice {
                      `{}`",
                     String::from_utf8_lossy(&normalized)
                 );
-                self.found(value.source, Code::NotNormalized, value.node.span.clone(), why);
+                self.found(
+                    value.source,
+                    Code::NotNormalized,
+                    value.node.span.clone(),
+                    why,
+                );
             }
             Ok(_) => self.found(
                 value.source,
@@ -286,7 +293,10 @@ fn expression(path: &str) -> String {
         plain = plain.replace(part, instead);
     }
     // `/a/*` and `*.js` are older, and all that most need.
-    if let Some(start) = plain.strip_suffix("{**}").filter(|start| !start.contains('{')) {
+    if let Some(start) = plain
+        .strip_suffix("{**}")
+        .filter(|start| !start.contains('{'))
+    {
         plain = format!("{start}*");
     }
     let is_plain = !plain.contains(['(', '[', '\\', '|', '+', '^', '$']);

@@ -68,7 +68,10 @@ impl<'p> Index<'p> {
         let reach = policy.reach.iter().map(Value::to_string);
         Some(Key {
             action: policy.action.as_str(),
-            scope: (policy.namespace.as_deref(), reach.collect::<Vec<_>>().join(" ")),
+            scope: (
+                policy.namespace.as_deref(),
+                reach.collect::<Vec<_>>().join(" "),
+            ),
             takes_all: policy.takes_all(),
             rules,
         })
@@ -120,7 +123,10 @@ impl<'p> Index<'p> {
                     let places = self.having.get(&(key.action, scope.clone(), *rule));
                     places.map(Vec::as_slice).unwrap_or_default()
                 });
-                let mut fewest = having.min_by_key(|places| places.len()).into_iter().flatten();
+                let mut fewest = having
+                    .min_by_key(|places| places.len())
+                    .into_iter()
+                    .flatten();
                 if let Some(above) = fewest.find(|above| self.is_above(**above, place, keys)) {
                     take(*above, "has the same rules");
                 }
@@ -135,9 +141,7 @@ impl<'p> Index<'p> {
         let (Some(above_key), Some(key)) = (key(above), key(place)) else {
             return false;
         };
-        above != place
-            && shadows(above_key, key)
-            && (above < place || !shadows(key, above_key))
+        above != place && shadows(above_key, key) && (above < place || !shadows(key, above_key))
     }
 }
 

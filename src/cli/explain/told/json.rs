@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::token::decoded;
 use super::{Told, change, readable};
-use crate::explain::{Attempt, RuleTrace, Stage, Verdict};
 use crate::cli::shown;
+use crate::explain::{Attempt, RuleTrace, Stage, Verdict};
 use crate::outcome::{Change, Outcome, Reason};
 use crate::reply::reply;
 
