@@ -8,7 +8,7 @@ use std::ops::Range;
 use self::kinds::Kinds;
 use super::source::{Content, Name, Node, Source};
 
-pub(super) use self::kinds::{NATIVE, WASM};
+pub(super) use self::kinds::WASM;
 
 /// What a document is.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ pub(super) enum Sort {
     Lookalike(Lookalike),
     /// It decides about requests, and the plugin doesn't read it.
     NotRead(String),
-    /// Of another kind, which decides nothing: how it is called.
-    Other(String),
+    /// Of another kind, which decides nothing.
+    Other,
 }
 
 /// What may hold something of ours.
@@ -77,8 +77,7 @@ pub(super) fn sort(document: &Node, source: &Source) -> Sort {
         _ if kinds::decides(group, kind) => Sort::NotRead(kind.to_owned()),
         ("", "") if is_configuration(document) => Sort::Configuration,
         ("", "") if is_of_envoy(document) => Sort::Carrier(Carrier::Envoy),
-        (_, "") => Sort::Other("without `kind`".to_owned()),
-        _ => Sort::Other(kind.to_owned()),
+        _ => Sort::Other,
     }
 }
 
@@ -106,11 +105,9 @@ fn flatten(document: Node, source: &Source, flat: &mut Vec<Node>) {
                 flatten(item, source, flat);
             }
         }
-        Content::Object(members)
-            if is_list && members.iter().any(|(name, _)| name.text == "items") =>
-        {
+        Content::Object(members) if is_list && members.iter().any(|(name, _)| is_items(name)) => {
             for (name, node) in members {
-                if let (true, Content::List(items)) = (name.text == "items", node.content) {
+                if let (true, Content::List(items)) = (is_items(&name), node.content) {
                     for item in items {
                         let inherited = [("apiVersion", &*version)];
                         let kind = of_list.map_or("", |(kind, _)| kind);
@@ -122,6 +119,10 @@ fn flatten(document: Node, source: &Source, flat: &mut Vec<Node>) {
         }
         content => flat.push(Node { span, content }),
     }
+}
+
+fn is_items(name: &Name) -> bool {
+    name.text.eq_ignore_ascii_case("items")
 }
 
 /// An item with what its list says of it, where it doesn't itself.
@@ -172,6 +173,41 @@ pub(super) fn is_configuration(node: &Node) -> bool {
             .any(|item| item.get("apiVersion").is_some())
 }
 
+/// Whether what a configuration of the plugin says is in lists, unlike in a schema of such things.
+pub(super) fn has_lists(node: &Node) -> bool {
+    let names = ["authorizationPolicies", "jwtRules", "resources"];
+    let lists = names.iter().filter_map(|name| node.get(name));
+    lists.into_iter().any(|list| !list.items().is_empty())
+}
+
+/// A configuration without its resources, and these.
+pub(super) fn without_resources(node: &Node) -> (Node, Vec<Node>) {
+    let (mut rest, mut resources) = (node.clone(), Vec::new());
+    if let Content::Object(members) = &mut rest.content {
+        members.retain(|(name, value)| {
+            let is_other = name.text != "resources";
+            if !is_other {
+                resources.extend(value.items().iter().cloned());
+            }
+            is_other
+        });
+    }
+    (rest, resources)
+}
+
+/// What was probably meant, where a kind has nearly the name of one that hands a configuration over.
+pub(super) fn meant_carrier(kind: &str) -> Option<&'static str> {
+    [
+        ("WasmPlugin", "it in `spec.pluginConfig` of a WasmPlugin of extensions.istio.io/v1alpha1"),
+        (
+            "EnvoyExtensionPolicy",
+            "it in a `config` of `spec.wasm` of an EnvoyExtensionPolicy of gateway.envoyproxy.io/v1alpha1",
+        ),
+    ]
+    .into_iter()
+    .find_map(|(name, right)| lookalike::is_meant(name, kind).then_some(right))
+}
+
 /// Whether an object is a configuration of Envoy, whole or as it tells it.
 pub(super) fn is_of_envoy(node: &Node) -> bool {
     const MEMBERS: [&str; 6] = [
@@ -183,6 +219,21 @@ pub(super) fn is_of_envoy(node: &Node) -> bool {
         "version_info",
     ];
     MEMBERS.iter().any(|name| node.get(name).is_some())
+}
+
+/// The first of Envoy's own filters below that decides about requests, and how it is called.
+pub(super) fn native(node: &Node) -> Option<(&Node, &'static str)> {
+    let called = ["name", "@type"].into_iter().find_map(|name| {
+        let text = node.get(name).and_then(Node::text)?;
+        let is_one = |filter: &&&str| text.contains(**filter);
+        kinds::NATIVE.iter().find(is_one).copied()
+    });
+    let members = node.members().iter().map(|(_, member)| member);
+    let mut below = node.items().iter().chain(members);
+    match called {
+        Some(name) => Some((node, name)),
+        None => below.find_map(native),
+    }
 }
 
 /// Whether a word stands anywhere in a document.

@@ -403,3 +403,104 @@ fn what_is_of_others_is_no_mistake() {
         );
     }
 }
+
+/// What holds a configuration or resources where nobody would look for them: they are read, or it is a mistake.
+#[test]
+fn what_is_hidden_in_other_documents() {
+    let folder = folder("hidden-documents");
+    let config = "{ authorizationPolicies: [{ name: a, action: FORBID }] }";
+    let policy =
+        "{ apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, spec: { action: FORBID } }";
+    let near =
+        "{ apiVersion: security.istio.oi/v1, kind: AuthorizationPolicy, spec: { action: DENY } }";
+    let wasm = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+    let string = "'@type': type.googleapis.com/google.protobuf.StringValue";
+    for content in [
+        format!(
+            "apiVersion: extensions.istio.oi/v1alpha1\nkind: WasmPlugin\nspec: {{ pluginConfig: {config} }}\n"
+        ),
+        format!(
+            "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugins\nspec: {{ pluginConfig: {config} }}\n"
+        ),
+        format!(
+            "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec: {{ config: {config} }}\n"
+        ),
+        format!(
+            "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyExtensionPolicies\nspec: {{ wasm: [{{ config: {config} }}] }}\n"
+        ),
+        format!(
+            "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nspec: {{ values: {{ config: {config} }} }}\n"
+        ),
+        format!("config: {config}\n"),
+        format!("apiVersion: template.openshift.io/v1\nkind: Template\nobjects: [{policy}]\n"),
+        format!(
+            "apiVersion: kubernetes.crossplane.io/v1alpha2\nkind: Object\nspec: {{ forProvider: {{ manifest: {policy} }} }}\n"
+        ),
+        format!(
+            "apiVersion: kubernetes.crossplane.io/v1alpha2\nkind: Object\nspec: {{ forProvider: {{ manifest: {near} }} }}\n"
+        ),
+        format!(
+            "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nspec: {{ configPatches: [{{ patch: {{ value: {{ typed_config: {{ '@type': type.googleapis.com/udpa.type.v1.TypedStruct, type_url: {wasm}, value: {{ config: {{ name: portcullis, configuration: {{ {string}, value: '{{\"authorizationPolicies\": [{{\"action\": \"FORBID\"}}]}}' }} }} }} }} }} }} }}] }}\n"
+        ),
+        format!("- {policy}\n- {{ kind: Service, apiVersion: v1 }}\n"),
+        format!("kind: list\nitems: [{policy}]\n"),
+        format!("kind: List\nItems: [{near}]\n"),
+    ] {
+        file(&folder, "ours.yaml", ALLOW_ALL);
+        file(&folder, "hidden.yaml", &content);
+        let (printed, status) = portcullis(&["check", utf8(&folder)]);
+        assert_eq!(status, 1, "{content}{printed}");
+        let path = folder.join("hidden.yaml");
+        let (printed, status) = portcullis(&["check", utf8(&path)]);
+        assert_eq!(status, 1, "{content}{printed}");
+    }
+}
+
+/// A right configuration that nothing hands over has no effect.
+#[test]
+fn what_hands_nothing_over() {
+    let folder = folder("nothing-over");
+    let config = "{ authorizationPolicies: [{ name: a, action: DENY, rules: [{ to: [{ operation: { paths: [/a] } }] }] }] }";
+    for (version, kind, spec) in [
+        (
+            "extensions.istio.oi/v1alpha1",
+            "WasmPlugin",
+            "pluginConfig: CONFIG",
+        ),
+        (
+            "extensions.istio.io/v1alpha1",
+            "WasmPlugins",
+            "pluginConfig: CONFIG",
+        ),
+        (
+            "extensions.istio.io/v1alpha1",
+            "wasmplugin",
+            "pluginConfig: CONFIG",
+        ),
+        (
+            "extensions.istio.io/v1alpha1",
+            "WasmPlugin",
+            "config: CONFIG",
+        ),
+        (
+            "gateway.envoyproxy.io/v1alpha1",
+            "EnvoyExtensionPolicies",
+            "wasm: [{ config: CONFIG }]",
+        ),
+        (
+            "gateway.envoyproxy.io/v1alpha1",
+            "EnvoyExtensionPolicy",
+            "wasm: [{ pluginConfig: CONFIG }]",
+        ),
+    ] {
+        let spec = spec.replace("CONFIG", config);
+        let content = format!("apiVersion: {version}\nkind: {kind}\nspec: {{ {spec} }}\n");
+        file(&folder, "ours.yaml", ALLOW_ALL);
+        file(&folder, "hidden.yaml", &content);
+        let (printed, status) = portcullis(&["check", utf8(&folder)]);
+        assert_eq!(status, 1, "{content}{printed}");
+        assert!(printed.contains("nothing hands over"), "{content}{printed}");
+        let (_, errors, status) = said(&["explain", utf8(&folder), "--", "https://a.test/"]);
+        assert_eq!(status, 2, "{content}{errors}");
+    }
+}

@@ -43,7 +43,10 @@ fn every_command_has_its_page() {
             assert!(page.contains(section), "{name}: {section}: {page}");
         }
         // What has a section of its own isn't told twice.
-        assert!(!page.contains("Exit status:") && !page.contains("For example:"), "{name}: {page}");
+        assert!(
+            !page.contains("Exit status:") && !page.contains("For example:"),
+            "{name}: {page}"
+        );
     }
     let page = |name: &str| fs::read_to_string(folder.join(name)).expect("a page");
     assert!(page("portcullis-explain.1").contains(".SH \"EXAMPLES\""));

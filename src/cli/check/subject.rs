@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::cli::document::{
-    self, Carrier, Lookalike, NATIVE, Sort, WASM, flattened, is_configuration, is_mentioned,
+    self, Carrier, Lookalike, Sort, WASM, flattened, is_configuration, is_mentioned,
 };
 use crate::cli::source::{Node, Source, Unreadable};
 use crate::cli::tally::Tally;
+use crate::config::place::Place;
 use crate::policy;
 
 /// The type of a configuration that is JSON in a string.
@@ -94,30 +95,82 @@ impl Found<'_> {
             Sort::NotRead(kind) => self.push(document, Kind::NotRead(kind)),
             Sort::Carrier(carrier) => {
                 self.carried(&document, carrier);
-                let has_native = carrier == Carrier::Envoy
-                    && NATIVE
-                        .iter()
-                        .any(|name| document::mentions(&document, name));
-                let is_foreign = matches!(carrier, Carrier::ExtensionPolicy | Carrier::WasmPlugin);
-                let kind = document.get("kind").and_then(Node::text);
-                let kind = kind.unwrap_or("Envoy configuration").to_owned();
-                match self.count() == before {
-                    _ if has_native => self.push(document, Kind::NotRead(kind)),
-                    true if is_foreign => self.push(document, Kind::NotRead(kind)),
-                    true => tally.other(kind),
-                    false => {}
+                let native = document::native(&document).filter(|_| carrier == Carrier::Envoy);
+                if let Some((filter, name)) = native {
+                    let kind = document.get("kind").and_then(Node::text);
+                    let kind = Kind::NotRead(kind.unwrap_or(name).to_owned());
+                    self.push(filter.clone(), kind);
+                }
+                if self.count() == before {
+                    let is_foreign = carrier != Carrier::ConfigMap && carrier != Carrier::Envoy;
+                    self.unknown(document, is_foreign, tally);
                 }
             }
-            Sort::Other(kind) => {
-                filters(&document, &metadata(&document), self);
+            Sort::Other => {
                 let is_of_kubernetes = document.get("apiVersion").is_some();
-                match self.count() == before {
-                    true if is_plain && !is_of_kubernetes => {
+                if is_plain && !is_of_kubernetes {
+                    filters(&document, &metadata(&document), self);
+                    if self.count() == before {
                         self.push(document, Kind::Configuration(policy::Node::default()));
                     }
-                    true => tally.other(kind),
-                    false => {}
+                } else {
+                    self.unknown(document, false, tally);
                 }
+            }
+        }
+    }
+
+    /// A document in which there is nothing where it would be looked for.
+    fn unknown(&mut self, document: Node, is_foreign: bool, tally: &mut Tally) {
+        let before = self.count();
+        self.below(&document, &metadata(&document));
+        let kind = document.get("kind").and_then(Node::text);
+        let name = kind.unwrap_or(match document::is_of_envoy(&document) {
+            true => "Envoy configuration",
+            false => "without `kind`",
+        });
+        if self.count() == before {
+            match is_foreign {
+                true => {
+                    let kind = Kind::NotRead(name.to_owned());
+                    self.push(document, kind);
+                }
+                false => tally.other(name.to_owned()),
+            }
+        } else if let Some(right) = document::meant_carrier(kind.unwrap_or_default()) {
+            // What would hand it over isn't what it is taken for.
+            let place = Place::default().member("kind");
+            self.wrong.push(Unreadable {
+                span: document.pointed(&place, false, &self.source.text),
+                message: format!("nothing hands over the configuration in this: write {right}"),
+            });
+        }
+    }
+
+    /// Whatever of ours is in a document that we don't know.
+    fn below(&mut self, node: &Node, metadata: &policy::Node) {
+        let before = self.count();
+        filters(node, metadata, self);
+        if self.count() > before {
+            return;
+        }
+        let members = node.members().iter().map(|(_, member)| member);
+        for below in node.items().iter().chain(members) {
+            match document::sort(below, self.source) {
+                // Where the proxy is isn't known of it, so its resources are as if they stood alone.
+                Sort::Configuration if document::has_lists(below) => {
+                    let (configuration, resources) = document::without_resources(below);
+                    if document::has_lists(&configuration) {
+                        self.push(configuration, Kind::Configuration(metadata.clone()));
+                    }
+                    for resource in resources {
+                        self.document(resource, false, &mut Tally::default());
+                    }
+                }
+                Sort::Resource | Sort::Lookalike(_) if below.get("spec").is_some() => {
+                    self.document(below.clone(), false, &mut Tally::default());
+                }
+                _ => self.below(below, metadata),
             }
         }
     }
@@ -208,7 +261,10 @@ fn wasm_plugin(document: &Node, found: &mut Found<'_>) {
 
 /// Every filter of ours below, whatever it is in.
 fn filters(node: &Node, metadata: &policy::Node, found: &mut Found<'_>) {
-    if node.get("@type").and_then(Node::text) == Some(WASM) {
+    let text = |name: &str| node.get(name).and_then(Node::text);
+    // Istio's EnvoyFilters have it as a TypedStruct.
+    let typed = node.get("value").filter(|_| text("type_url") == Some(WASM));
+    if let Some(node) = typed.or(Some(node).filter(|_| text("@type") == Some(WASM))) {
         let plugin = node.get("config");
         let written = plugin.and_then(|plugin| plugin.get("configuration"));
         if let Some(bare) = written.filter(|written| is_configuration(written)) {

@@ -5,7 +5,7 @@ pub(in crate::cli) const WASM: &str =
     "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 
 /// What Envoy's own filters are called that decide about requests, by name or type.
-pub(in crate::cli) const NATIVE: [&str; 12] = [
+pub(super) const NATIVE: [&str; 12] = [
     "envoy.filters.http.api_key_auth",
     "envoy.filters.http.basic_auth",
     "envoy.filters.http.ext_authz",

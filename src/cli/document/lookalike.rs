@@ -121,15 +121,14 @@ fn kinds_of(group: &str) -> String {
     format!("{} of {version}", kinds.join(" or "))
 }
 
+/// Whether names differ by a letter or two, or in case.
 fn is_near(one: &str, other: &str) -> bool {
-    damerau_levenshtein(one, &other.to_ascii_lowercase()) <= NEAR
+    damerau_levenshtein(&one.to_ascii_lowercase(), &other.to_ascii_lowercase()) <= NEAR
 }
 
 /// The kind of Istio's that may be meant: with a letter or two wrong, in other case, in the plural.
 fn nearest(kind: &str) -> Option<&'static str> {
-    let singular = kind.strip_suffix("ies").map(|stem| format!("{stem}y"));
-    let singular = singular.as_deref().unwrap_or(kind).to_ascii_lowercase();
-    Kinds::KINDS.into_iter().find(|own| is_near(&singular, own))
+    Kinds::KINDS.into_iter().find(|own| is_meant(own, kind))
 }
 
 /// Whether a document says what only rules and policies of Istio's say, whatever it is called: in `spec`, or where a
@@ -142,7 +141,9 @@ fn says_what_ours_say(document: &Node) -> bool {
             let mut items = part.get(name).into_iter().flat_map(Node::items);
             items.any(is_ours)
         };
-        any("jwtRules", |rule| rule.get("issuer").is_some())
+        let has_mtls = part.dig(&["mtls", "mode"]).is_some();
+        has_mtls
+            || any("jwtRules", |rule| rule.get("issuer").is_some())
             || any("jwt_rules", |rule| rule.get("issuer").is_some())
             || any("origins", |origin| origin.get("jwt").is_some())
             || any("rules", |rule| {
@@ -153,6 +154,12 @@ fn says_what_ours_say(document: &Node) -> bool {
                 })
             })
     })
+}
+
+/// Whether a kind is meant by another name, which may be a plural.
+pub(super) fn is_meant(kind: &str, written: &str) -> bool {
+    let singular = written.strip_suffix("ies").map(|stem| format!("{stem}y"));
+    is_near(kind, singular.as_deref().unwrap_or(written))
 }
 
 /// Whether it is a list of things, which are looked at by themselves.

@@ -295,6 +295,8 @@ fn bounds(lines: &Lines<'_>, said: &str) -> Found {
         "aliases that stand for too much: write it out"
     } else if said.contains("illegal placement of ':'") {
         "a `:` where none can be: is a bracket before it not closed?"
+    } else if said.contains("did not find expected ','") {
+        "a `,` or a closing bracket is missing before this, or text with a bracket in it needs quotes"
     } else {
         return None;
     };
