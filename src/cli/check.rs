@@ -20,10 +20,10 @@ use super::codes::Code;
 use super::configuration::elsewhere;
 use super::document::is_mentioned;
 pub(super) use super::files::files_in;
-use super::files::{Files, Named};
+use super::files::{Content, Files, Named};
 use super::finding::{Finding, Format, Severity, print};
 use super::progress::Progress;
-use super::source::{Source, Unread, Unreadable};
+use super::source::{Source, Unreadable};
 use super::tally::Tally;
 use super::test::Suite;
 use super::{Failure, Status, shown};
@@ -136,32 +136,21 @@ struct Checked {
 }
 
 impl Checked {
-    fn file(&mut self, Named { path, is_asked_for }: &Named) {
-        let (source, documents) = match Source::open(path) {
-            Err(Unread::Missing(failure)) => return self.failures.push(failure),
-            Err(Unread::Garbled(source, unreadable)) => (source, Err(unreadable)),
-            Ok(source) => {
-                let documents = source.documents();
-                (source, documents)
-            }
-        };
-        let source = Rc::new(source);
-        let documents = match documents {
-            Ok(documents) => documents,
-            // What nobody asked for, and says nothing of ours, may be anything.
-            Err(_) if !is_asked_for && !is_mentioned(&source.text) => {
-                return self.tally.no_document(path);
-            }
-            Err(unreadable) => {
+    fn file(&mut self, file: &Named) {
+        let (source, documents) = match file.read(is_mentioned) {
+            Content::Documents(source, documents) => (Rc::new(source), documents),
+            Content::Wrong(source, unreadable) => {
                 self.tally.files += 1;
-                return self.wrong(&source, unreadable);
+                return self.wrong(&Rc::new(source), unreadable);
             }
+            Content::Others => return self.tally.no_document(&file.path),
+            Content::Missing(failure) => return self.failures.push(failure),
         };
         let mut tally = Tally::default();
         tally.files = 1;
-        let found = subject::find(documents, &source, *is_asked_for, &mut tally);
-        if found.is_empty() && *is_asked_for {
-            let (name, others) = (shown::path(path), tally.passed_over());
+        let found = subject::find(documents, &source, file.is_asked_for, &mut tally);
+        if found.is_empty() && file.is_asked_for {
+            let (name, others) = (shown::path(&file.path), tally.passed_over());
             let others: String = others.iter().map(|part| format!("; {part}")).collect();
             self.failures.push(Failure(format!(
                 "{name}: there is nothing of Portcullis or Istio's security in it{others}"

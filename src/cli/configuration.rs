@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::check::subject::{self, Found, Kind, Subject};
 use super::document::is_mentioned;
-use super::files::{Files, Named};
+use super::files::{Content, Files};
 use super::shown::{self, Secrets};
-use super::source::{Source, Unread};
 use super::tally::Tally;
 use crate::config;
 use crate::config::reader::{Input, Readable, Report};
@@ -128,31 +127,24 @@ fn found(files: &[PathBuf], tally: &mut Tally) -> Result<Vec<(String, Configurat
     let mut failures = files.failures;
     files.charts.iter().for_each(|chart| tally.chart(chart));
     let (mut configurations, mut resources) = (Vec::new(), Vec::new());
-    for Named { path, is_asked_for } in &files.files {
-        let read = match Source::open(path) {
-            Err(Unread::Missing(failure)) => {
-                failures.push(failure);
-                continue;
-            }
-            Err(Unread::Garbled(source, unreadable)) => (source, Err(unreadable)),
-            Ok(source) => {
-                let documents = source.documents();
-                (source, documents)
-            }
-        };
-        let (source, documents) = match read {
-            (source, Ok(documents)) => (source, documents),
-            (source, Err(_)) if !is_asked_for && !is_mentioned(&source.text) => {
-                tally.no_document(path);
-                continue;
-            }
-            (source, Err(unreadable)) => {
+    for file in &files.files {
+        let (source, documents) = match file.read(is_mentioned) {
+            Content::Documents(source, documents) => (source, documents),
+            Content::Wrong(source, unreadable) => {
                 failures.push(source.failure(&unreadable));
+                continue;
+            }
+            Content::Others => {
+                tally.no_document(&file.path);
+                continue;
+            }
+            Content::Missing(failure) => {
+                failures.push(failure);
                 continue;
             }
         };
         tally.files += 1;
-        let found = subject::find(documents, &source, *is_asked_for, tally);
+        let found = subject::find(documents, &source, file.is_asked_for, tally);
         let Found {
             subjects, wrong, ..
         } = found;

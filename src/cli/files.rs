@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use super::shown;
+use super::source::{Node, Source, Unread, Unreadable};
 
 /// A file to be read.
 #[derive(Debug)]
@@ -14,6 +15,36 @@ pub(super) struct Named {
     pub(super) path: PathBuf,
     /// Whether somebody asked for it by its name, not for the folder that it is in.
     pub(super) is_asked_for: bool,
+}
+
+/// What is in a file.
+pub(super) enum Content {
+    Documents(Source, Vec<Node>),
+    /// What may be ours, and can't be read.
+    Wrong(Source, Unreadable),
+    /// Nothing that anybody asked for or that may be ours.
+    Others,
+    /// The file can't be had.
+    Missing(Failure),
+}
+
+impl Named {
+    /// Reads the file. One that is in a folder and isn't YAML or JSON is somebody else's, unless its text may be ours.
+    pub(super) fn read(&self, may_be_ours: fn(&str) -> bool) -> Content {
+        let (source, documents) = match Source::open(&self.path) {
+            Err(Unread::Missing(failure)) => return Content::Missing(failure),
+            Err(Unread::Garbled(source, unreadable)) => (source, Err(unreadable)),
+            Ok(source) => {
+                let documents = source.documents();
+                (source, documents)
+            }
+        };
+        match documents {
+            Ok(documents) => Content::Documents(source, documents),
+            Err(_) if !self.is_asked_for && !may_be_ours(&source.text) => Content::Others,
+            Err(unreadable) => Content::Wrong(source, unreadable),
+        }
+    }
 }
 
 /// What is to be read.

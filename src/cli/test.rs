@@ -1,28 +1,26 @@
 //! `test`: whether policies decide as their authors expect.
 
+mod found;
 mod issuers;
 mod report;
 mod suite;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
+use self::found::{Tests, suites};
 use self::issuers::Issuers;
 pub(super) use self::suite::Suite;
-use self::suite::{Configured, Expected, Number};
-use super::check::mistake_at;
-use super::configuration::{Configuration, Workload};
+use self::suite::{Expected, Number};
+use super::configuration::Workload;
 use super::decision::{Decision, Outside, Wanted, decide, metadata};
-use super::document::is_suite;
 use super::explain::{now, told::Told};
-use super::files::{Files, Named};
-use super::source::{Node, Source, Unread, Unreadable};
+use super::files::Files;
 use super::tally::Tally;
-use super::{Failure, Status, shown};
-use crate::config::reader::{Input, Mistakes, Read as _, Report};
+use super::{Failure, Status};
 use crate::explain::Stage;
 use crate::jwks::FetchError;
 use crate::outcome::Outcome;
@@ -90,11 +88,14 @@ impl Test {
                 Err(failure) => failures.push(failure),
             }
         }
-        if let Some(failure) = Failure::all(failures) {
-            return Err(failure);
-        }
-        if ran.is_empty() {
-            return Err(Failure(format!("there are no tests in it: {tally}")));
+        let is_whole = failures.is_empty();
+        match Failure::all(failures) {
+            Some(failure) if ran.is_empty() => return Err(failure),
+            Some(Failure(failure)) => super::tell(&failure),
+            None if ran.is_empty() => {
+                return Err(Failure(format!("there are no tests in it: {tally}")));
+            }
+            None => {}
         }
         super::print(&match self.format {
             Format::Human => report::table(&ran),
@@ -103,114 +104,14 @@ impl Test {
         super::tell(&tally.to_string());
         let mut results = ran.iter().flat_map(|ran| &ran.results);
         Ok(match results.all(|result| result.differences.is_empty()) {
+            _ if !is_whole => Status::Unread,
             true => Status::Right,
             false => Status::Wrong,
         })
     }
 }
 
-/// A file of tests.
-struct Tests<'f> {
-    path: &'f Path,
-    source: Source,
-    document: Node,
-}
-
-/// The tests in files, and in those of folders that have some.
-fn suites<'f>(files: &'f Files, tally: &mut Tally) -> (Vec<Tests<'f>>, Vec<Failure>) {
-    let (mut suites, mut failures) = (Vec::new(), Vec::new());
-    for Named { path, is_asked_for } in &files.files {
-        let source = match Source::open(path) {
-            Ok(source) => Ok(source),
-            Err(Unread::Missing(failure)) => Err(failure),
-            Err(Unread::Garbled(source, unreadable)) => match is_asked_for {
-                true => Err(source.failure(&unreadable)),
-                false => {
-                    tally.no_document(path);
-                    continue;
-                }
-            },
-        };
-        let source = match source {
-            Ok(source) => source,
-            Err(failure) => {
-                failures.push(failure);
-                continue;
-            }
-        };
-        let says_tests = ["configuration:", "tests:"]
-            .iter()
-            .all(|word| source.text.contains(word));
-        match source.documents() {
-            Ok(documents) if !is_asked_for && !documents.iter().any(is_suite) => {
-                tally.no_tests(path);
-            }
-            Ok(mut documents) if documents.len() == 1 => {
-                let document = documents.swap_remove(0);
-                suites.push(Tests {
-                    path,
-                    source,
-                    document,
-                });
-            }
-            Ok(documents) => failures.push(Failure(format!(
-                "{}: tests are one document with `configuration` and `tests`, and this has {}: name the \
-                 policies in `configuration`",
-                source.name,
-                documents.len()
-            ))),
-            Err(_) if !is_asked_for && !says_tests => tally.no_document(path),
-            Err(unreadable) => failures.push(source.failure(&unreadable)),
-        }
-    }
-    (suites, failures)
-}
-
 impl Tests<'_> {
-    fn read(&self) -> Result<Suite, Failure> {
-        let (value, report) = (self.document.value(), Report::default());
-        let suite = Suite::read(&Input::root(&value, &report));
-        let told = |Mistakes(mistakes)| {
-            let mistakes = mistakes.iter().map(|mistake| {
-                let (span, message, help) = mistake_at(mistake, &self.document, &self.source.text);
-                let message = match help {
-                    Some(help) => format!("{message}; {help}"),
-                    None => message,
-                };
-                self.source.failure(&Unreadable { span, message })
-            });
-            Failure::all(mistakes.collect()).unwrap_or_else(|| Failure(String::new()))
-        };
-        Ok(report.into_result(suite).map_err(told)?.0)
-    }
-
-    /// The configuration, which somebody else than who runs this may have named.
-    fn configuration(
-        &self,
-        suite: &Suite,
-        workload: &Workload,
-        tally: &mut Tally,
-    ) -> Result<Configuration, Failure> {
-        let file = match &suite.configuration {
-            Configured::File(file) => file,
-            Configured::Inline(document) => {
-                tally.files += 1;
-                tally.configuration(document);
-                return Ok(Configuration::inline(document.clone()).of(workload));
-            }
-        };
-        let folder = self.path.parent().filter(|folder| *folder != Path::new(""));
-        let path = folder.unwrap_or(Path::new(".")).join(file);
-        let kind = std::fs::metadata(&path);
-        if kind.is_ok_and(|kind| !kind.is_file() && !kind.is_dir()) {
-            let name = shown::path(&path);
-            return Err(Failure(format!(
-                "{name}: it is a pipe or a device, not a file"
-            )));
-        }
-        Configuration::read(&[path], workload, tally)
-    }
-
     fn run(&self, tally: &mut Tally) -> Result<Ran, Failure> {
         let suite = self.read()?;
         let workload = Workload {

@@ -367,8 +367,9 @@ fn folders_of_tests() {
         "tests/unreadable.yaml",
         "configuration: a\ntests: [\n",
     );
-    let (_, errors, status) = said(&["test", utf8(&folder)]);
+    let (printed, errors, status) = said(&["test", utf8(&folder)]);
     assert!(errors.contains("unreadable.yaml"), "{errors}");
+    assert!(printed.contains("2 tests, 1 not as expected"), "{printed}");
     assert_eq!(status, 2);
     let (_, errors, status) = said(&["test", utf8(&folder.join("tests/deeper"))]);
     assert!(errors.contains("no tests"), "{errors}");

@@ -124,10 +124,17 @@ fn secrets_of_files_stay_there() {
             format!("'{broken}'"),
             format!("'{set}' oops: ["),
         ] {
-            for rule in ["jwks", "jwksUri", "issuer", "jwk"] {
+            let rules = match jwks.starts_with(['|', '>', '{']) {
+                true => &["jwks"][..],
+                false => &["jwks", "jwksUri", "jwk"],
+            };
+            for rule in rules {
                 contents.push(format!(
                     "jwtRules:\n  - audiences: [a]\n    {rule}: {jwks}\n    fromHeader: x\n"
                 ));
+            }
+            if jwks != quoted {
+                continue;
             }
             contents.push(format!("authorizationPolicies:\n- rules:\n  - to:\n    - operation:\n        paths: [{quoted}]\n        hosts: [{quoted}]\n"));
             contents.push(format!("apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{ name: {quoted} }}\nspec:\n  jwtRules:\n  - jwks: {jwks}\n    unknown: {quoted}\n"));
