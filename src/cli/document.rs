@@ -132,8 +132,11 @@ fn completed<'m>(
     kind: &str,
     source: &Source,
 ) -> Node {
+    if kind.is_empty() {
+        return item;
+    }
     let span = item.pointed(&Default::default(), false, &source.text);
-    if let (false, Content::Object(own)) = (kind.is_empty(), &mut item.content) {
+    if let Content::Object(own) = &mut item.content {
         for (name, value) in members {
             let is_said = own
                 .iter()

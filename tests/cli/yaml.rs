@@ -11,7 +11,7 @@ use crate::{folder, portcullis};
 
 /// What is wrong with a file: where, and what is said with what helps.
 fn mistake(name: &str, content: &str) -> (u64, u64, String) {
-    let file = folder("yaml").join(name);
+    let file = folder(&format!("yaml-{name}")).join(name);
     fs::write(&file, content).expect("a file");
     let (printed, status) = portcullis(&["check", "--format=json", file.to_str().expect("UTF-8")]);
     let found: Value = serde_json::from_str(&printed).expect("JSON");
@@ -51,7 +51,15 @@ fn work_is_bounded() {
         let all: Vec<String> = (0..i).map(|j| format!("*m{j}")).collect();
         text + &format!("m{i}: &m{i} {{ <<: [{}], y{i}: 1 }}\n", all.join(", "))
     });
+    let within = |text: &str| {
+        let lines: String = text.lines().map(|line| format!("    {line}\n")).collect();
+        let one = |i: usize| format!("  a{i}.yaml: |\n{lines}");
+        let all: String = (0..50).map(one).collect();
+        format!("apiVersion: v1\nkind: ConfigMap\ndata:\n{all}  jwtRules.yaml: \"jwtRules: [\"\n")
+    };
     for (content, says) in [
+        (within(&merge_keys(39)), "bracket"),
+        (within(&many), "bracket"),
         (merge_keys(100), "merge keys"),
         (merge_keys(400), "merge keys"),
         (merge_keys(2000), "merge keys"),

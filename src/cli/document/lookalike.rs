@@ -123,7 +123,9 @@ fn kinds_of(group: &str) -> String {
 
 /// Whether names differ by a letter or two, or in case.
 fn is_near(one: &str, other: &str) -> bool {
-    damerau_levenshtein(&one.to_ascii_lowercase(), &other.to_ascii_lowercase()) <= NEAR
+    let length = |text: &str| text.chars().count();
+    length(one).abs_diff(length(other)) <= NEAR
+        && damerau_levenshtein(&one.to_ascii_lowercase(), &other.to_ascii_lowercase()) <= NEAR
 }
 
 /// The kind of Istio's that may be meant: with a letter or two wrong, in other case, in the plural.

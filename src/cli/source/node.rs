@@ -11,6 +11,9 @@ use super::within::Within;
 use super::{Unreadable, from_json, yaml};
 use crate::config::place::{Place, Step};
 
+/// Octets of a line that is pointed at.
+const LONGEST_LINE: usize = 1024;
+
 /// A value, and where it is written.
 #[derive(Clone, Debug)]
 pub(in crate::cli) struct Node {
@@ -167,7 +170,7 @@ impl Node {
         let text = self.text().unwrap_or_default();
         let within = Within::new(text, &self.span, source);
         let moved = |node: Self| node.moved(&within);
-        yaml::documents(text)
+        yaml::within(text)
             .map(|nodes| nodes.into_iter().map(moved).collect())
             .map_err(|unreadable| unreadable.moved(&within))
     }
@@ -175,7 +178,13 @@ impl Node {
 
 /// The rest of the line on which something starts, or as much of it as it is long.
 fn first_line(span: &Range<usize>, source: &str) -> Range<usize> {
-    let rest = source.get(span.start..).unwrap_or_default();
+    // Of a line that is longer nobody is shown more.
+    let end = (span.start + LONGEST_LINE).min(source.len());
+    let end = (span.start..=end)
+        .rev()
+        .find(|end| source.is_char_boundary(*end));
+    let rest = source.get(span.start..end.unwrap_or(span.start));
+    let rest = rest.unwrap_or_default();
     let line = rest.lines().next().unwrap_or_default().trim_end();
     span.start..span.start + line.len()
 }
