@@ -280,7 +280,7 @@ mod tests {
             ("jwksUri: idp.test/keys\n", "jwksUri: idp.test/keys\n"),
             (
                 "Bearer eyJhbGciOiJ9.e30.AAAA x",
-                "Bearer eyJhbGciOi************ x",
+                "Bearer eyJhbGciOi*********** x",
             ),
             (
                 "-----BEGIN EC PRIVATE KEY-----\nMHc=\n-----END",
