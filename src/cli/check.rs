@@ -39,8 +39,9 @@ const ALL: &str = "all";
 /// Takes a plugin configuration (JSON or YAML), Istio resources, a WasmPlugin, an EnvoyExtensionPolicy, an Envoy
 /// configuration with the plugin in it, a ConfigMap with any of these, or policy tests, and shows every mistake
 /// where it stands. Advice is about what the plugin takes, and what may hurt later. At the end it tells what it
-/// read, and what it didn't. Exit status: 0 if there is no mistake, 1 if there is one, or advice that is denied, 2
-/// if something can't be read.
+/// read, and what it didn't. For example: portcullis check policies --deny plain-http
+///
+/// Exit status: 0 if there is no mistake, 1 if there is one, or advice that is denied, 2 if something can't be read.
 #[derive(Args, Debug)]
 pub(super) struct Check {
     /// Files and folders; `-` is standard input.
@@ -49,7 +50,7 @@ pub(super) struct Check {
     /// How to print what is found.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Leave out advice of this code.
+    /// Leave out advice of this code; docs/advice.md has them all.
     #[arg(long, value_name = "CODE", value_parser = advice_codes(&[]), hide_possible_values = true)]
     allow: Vec<String>,
     /// Let advice of this code, or `all`, count as a mistake for the exit status.

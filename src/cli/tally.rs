@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use super::check::subject::{Kind, Subject};
 use super::shown;
 
+/// Of a longer one the start says enough.
+const LONGEST_KIND: usize = 60;
 /// As many files and kinds are named; more are counted.
 const MOST_NAMED: usize = 12;
 
@@ -96,7 +98,8 @@ impl Tally {
         self.charts.extend(other.charts);
     }
 
-    pub(super) fn other(&mut self, kind: String) {
+    pub(super) fn other(&mut self, kind: &str) {
+        let kind = kind.chars().take(LONGEST_KIND).collect();
         *self.others.entry(kind).or_default() += 1;
     }
 

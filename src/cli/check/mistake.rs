@@ -44,8 +44,10 @@ fn unknown(place: &Place, message: &str) -> Option<(String, String)> {
         let cased = written.to_ascii_lowercase();
         strsim::damerau_levenshtein(&cased, &name.to_ascii_lowercase())
     };
-    let nearest = offered.min_by_key(|name| likeness(name));
-    let is_near = |name: &&str| likeness(name) * 3 <= written.len().max(3);
+    // The start of a name may be all that somebody remembers.
+    let is_start = |name: &str| written.len() >= 3 && name.starts_with(written.as_str());
+    let nearest = offered.min_by_key(|name| (!is_start(name), likeness(name)));
+    let is_near = |name: &&str| is_start(name) || likeness(name) * 3 <= written.len().max(3);
     let instead = nearest.filter(is_near);
     let instead = instead.map_or(String::new(), |name| format!(": write `{name}`"));
     Some((format!("{what} `{written}`{instead}"), fields.to_owned()))

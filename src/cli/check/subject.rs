@@ -135,7 +135,7 @@ impl Found<'_> {
                     let kind = Kind::NotRead(name.to_owned());
                     self.push(document, kind);
                 }
-                false => tally.other(name.to_owned()),
+                false => tally.other(name),
             }
         } else if let Some(right) = document::meant_carrier(kind.unwrap_or_default()) {
             // What would hand it over isn't what it is taken for.

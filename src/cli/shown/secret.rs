@@ -12,6 +12,8 @@ const OF_KEYS: [&str; 4] = ["kty", "jwks", "keys", "oct"];
 const KEY_SETS: [&str; 3] = ["jwks", "jwksUri", "jwks_uri"];
 /// A value of such a member is a secret in any text if it is as long as this.
 const LONG: usize = 20;
+/// What is shorter, in the place of an address, is a name.
+const SHORT: usize = 8;
 /// How base64url of a token's header starts: `{"`, `{ "`, and `{` at the end of a line.
 const HEADERS: [&str; 5] = ["eyJ", "eyA", "ewo", "ewk", "ew0"];
 /// As much of a token as is shown.
@@ -229,7 +231,7 @@ fn is_known(name: &str, written: &str) -> bool {
     written.is_empty()
         || starts.iter().any(|start| written.starts_with(start))
         || [".json", ".pem"].iter().any(|end| written.ends_with(end))
-        || name != "jwks" && written.contains(['.', ':', '/'])
+        || name != "jwks" && (written.len() < SHORT || written.contains(['.', ':', '/']))
 }
 
 /// `https://name:password@host`.
