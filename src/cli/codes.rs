@@ -33,6 +33,7 @@ codes! {
     HostWithoutPort "host-without-port",
     KeyLeftOut "key-left-out",
     LiteralStar "literal-star",
+    MetadataAddress "metadata-address",
     Mistake "mistake",
     NeverMatches "never-matches",
     NoKeys "no-keys",
@@ -59,6 +60,8 @@ impl Code {
     pub(super) fn of_warning(message: &str) -> Self {
         if message.contains("every token of this issuer will be refused") {
             Self::NoKeys
+        } else if message.contains("address of the issuer's metadata") {
+            Self::MetadataAddress
         } else if message.contains("left out") {
             Self::KeyLeftOut
         } else if message.starts_with("a selector without labels") {

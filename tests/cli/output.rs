@@ -433,6 +433,14 @@ fn warnings_have_codes() {
             "no-keys",
         ),
         (
+            "jwtRules: [{ issuer: a, jwksUri: 'https://a.test/.well-known/openid-configuration' }]\n",
+            "metadata-address",
+        ),
+        (
+            "jwtRules: [{ issuer: a, jwks: '{\"keys\": [{\"kty\": \"XX\"}, {\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}' }]\n",
+            "key-left-out",
+        ),
+        (
             "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nspec: { selector: { matchLabels: {} } }\n",
             "empty-selector",
         ),
