@@ -7,6 +7,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 PLUGIN := dist/portcullis.wasm
+COMMAND := dist/portcullis
 # What scripts/toolchain chose: `cargo` on the PATH, and `wasm_cargo`.
 RUST := .cache/toolchain
 MDBOOK := .cache/mdbook-0.5.4
@@ -22,6 +23,10 @@ help: ## what there is to make
 build: toolchain ## dist/portcullis.wasm, the plugin
 	@. $(RUST) && wasm_cargo build --release --locked --lib && \
 		scripts/optimize $$CARGO_TARGET_DIR/wasm32-wasip1/release/portcullis.wasm $(PLUGIN)
+
+cli: toolchain ## dist/portcullis, the command line, built quickly: not as small and fast as `cargo install --locked --path .`
+	@. $(RUST) && cargo build --quiet --profile cli --locked --bin portcullis && mkdir -p dist && \
+		cp $$CARGO_TARGET_DIR/cli/portcullis $(COMMAND)
 
 dist: build $(VENV)/.ready ## dist/: the plugin as an OCI image, its bill of materials, checksums; prints the image's digest
 	@. $(RUST) && $(PYTHON) scripts/dist.py
@@ -70,6 +75,9 @@ bench: build $(VENV)/.ready ## what a request costs beside Envoy's own filters, 
 		cp $$CARGO_TARGET_DIR/wasm32-wasip1/release/examples/header.wasm dist/bench-header.wasm
 	@$(PYTHON) bench/bench.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(README),--readme)
 
+bench-check: cli $(VENV)/.ready ## what `portcullis check` takes for 10,000 policies, and for twice as many
+	@$(PYTHON) bench/check.py $(COMMAND)
+
 profile: toolchain $(VENV)/.ready ## instructions that the core takes for a request, by function
 	@scripts/apt valgrind
 	@. $(RUST) && program=$$(CARGO_PROFILE_BENCH_DEBUG=1 CARGO_PROFILE_BENCH_STRIP=false \
@@ -97,4 +105,4 @@ $(MDBOOK)/bin/mdbook: | toolchain
 $(VENV)/.ready: scripts/requirements.txt
 	@scripts/venv $(VENV)
 
-.PHONY: help build dist reproduce demo book test test-matrix soak fuzz-oracle lint bench profile growth clean toolchain
+.PHONY: help build cli dist reproduce demo book test test-matrix soak fuzz-oracle lint bench bench-check profile growth clean toolchain

@@ -48,7 +48,8 @@ PATIENCE = 60
 COMMAND = re.compile(r"(?:^|[|;&(])\s*(?:\w+=[^\s$]*\s+)*([\w./-]+)")
 GOES_ON = re.compile(r"^Goes on from \[.*?\]\((.*?)\)", re.MULTILINE)
 LOOKS = re.compile(r"(cat|grep) |curl .*\| grep ")
-NAMED = re.compile(r"# (\S+\.\w+)\n")
+# A path from the root is of a machine that the page is about.
+NAMED = re.compile(r"# ([^/\s]\S*\.\w+)\n")
 PORT = re.compile(r"(?:localhost|127\.0\.0\.1):(\d+)")
 
 

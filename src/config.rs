@@ -6,6 +6,7 @@ mod document;
 mod errors;
 pub(crate) mod jwt_rule;
 pub(crate) mod legacy;
+pub(crate) mod number;
 pub(crate) mod peer_authentication;
 pub(crate) mod place;
 pub(crate) mod port;
@@ -23,8 +24,9 @@ use serde_json::Value;
 pub(crate) use self::authorization::AuthorizationRules;
 use self::authorization::Provider;
 pub(crate) use self::document::parse;
-pub(crate) use self::errors::{Errors, Format, Profile};
+pub(crate) use self::errors::{Errors, Format, Override, Profile};
 pub(crate) use self::jwt_rule::JwtRule;
+use self::number::AtLeastOne;
 use self::port::PortNumber;
 use self::provider::ExtensionProvider;
 use self::reader::{Input, Read, record};
@@ -78,6 +80,9 @@ record! {
         verification: Option<Verification>,
         /// How many verified tokens each worker remembers.
         token_cache: Option<TokenCache>,
+        /// How many requests may wait on each worker, for keys or the answer of a service, from 1 on.
+        /// Further ones are refused with 503. Default: 10000.
+        max_waiting_requests: Option<AtLeastOne>,
         /// Claims for the filters and routes behind us.
         dynamic_metadata: Option<DynamicMetadata>,
         /// What is written to filter state. Each costs a host call.
@@ -221,6 +226,12 @@ record! {
         trust_domain: Option<Text>,
         /// Other names of our trust domain: `principals` of one name are those of each.
         trust_domain_aliases: Vec<Text>,
+        /// Whether the listener takes client certificates that it can't validate: it has
+        /// `trust_chain_verification: ACCEPT_UNTRUSTED`, or no `trusted_ca`. A certificate that Envoy
+        /// doesn't confirm then is unknown: it satisfies no ALLOW, every DENY, and no STRICT. Envoy
+        /// confirms from 1.39 on, and no resumed TLS session. Default: `false`: what is presented is
+        /// valid, as in Istio.
+        untrusted_certificates: bool,
     }
 }
 
@@ -246,7 +257,8 @@ record! {
         /// Which cluster leads to which host.
         clusters: Vec<HostCluster>,
         /// How old keys may become before they are fetched again; at least `1s`. A shorter
-        /// `max-age` of the answer's `cache-control` is respected. Default: `5m`.
+        /// `max-age` of the answer's `cache-control` is respected; `no-cache` and `no-store` without
+        /// one are no hint. Default: `5m`.
         cache_duration: Option<Duration>,
         /// How old keys become at least, whatever `cache-control` says; at least `1s`. Default:
         /// `30s`, or `cacheDuration` where that is less.

@@ -7,7 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 /// What the host can be asked.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Attribute {
-    /// Whether the certificate of the peer was validated: one byte. Envoy tells from 1.39 on.
+    /// Whether the certificate of the peer was validated in this session's handshake: one byte. Envoy
+    /// tells from 1.39 on.
     CertificateValid,
     /// Our own address and port.
     DestinationAddress,
@@ -72,9 +73,20 @@ impl Host for NoHost {
     }
 }
 
+/// What is known of certificates that a listener takes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Validation {
+    /// They are valid.
+    #[default]
+    Done,
+    /// They may not be, and what the host doesn't confirm is unknown.
+    Unknown,
+}
+
 /// The connection of one request. Each attribute is fetched at first use, and kept.
 pub(crate) struct Connection<'h> {
     host: &'h dyn Host,
+    validation: Validation,
     destination: OnceCell<Option<SocketAddr>>,
     direct: OnceCell<Option<IpAddr>>,
     peer: OnceCell<Result<Option<String>, Untold>>,
@@ -83,9 +95,10 @@ pub(crate) struct Connection<'h> {
 }
 
 impl<'h> Connection<'h> {
-    pub(crate) fn new(host: &'h dyn Host) -> Self {
+    pub(crate) fn new(host: &'h dyn Host, validation: Validation) -> Self {
         Self {
             host,
+            validation,
             destination: OnceCell::new(),
             direct: OnceCell::new(),
             peer: OnceCell::new(),
@@ -94,19 +107,37 @@ impl<'h> Connection<'h> {
         }
     }
 
-    /// Whether the peer presented a certificate that, as far as Envoy tells, is valid.
+    /// Whether the peer presented a valid certificate.
+    ///
+    /// Envoy from 1.39 on tells of every resumed TLS session that its certificate isn't valid, though it was
+    /// validated when the session began. So, as in native RBAC, a listener is taken at its word that it
+    /// ends the handshakes of others, unless the configuration says that it doesn't.
     pub(crate) fn is_mutual_tls(&self) -> Result<bool, Untold> {
-        let flag = |attribute| {
-            let value = self.host.attribute(attribute)?;
-            Ok(value.map(|value| value == [1]))
-        };
-        let is_presented = flag(Attribute::Mtls)?.unwrap_or(false);
-        Ok(is_presented && flag(Attribute::CertificateValid)?.unwrap_or(true))
+        let is_presented = self.is(Attribute::Mtls)?;
+        if is_presented && self.validation == Validation::Unknown {
+            // Only a yes tells anything.
+            return match self.is(Attribute::CertificateValid)? {
+                true => Ok(true),
+                false => Err(Untold),
+            };
+        }
+        Ok(is_presented)
+    }
+
+    /// Whether the host, asked about the peer's certificate, doesn't say that it is valid.
+    pub(crate) fn is_unconfirmed(&self) -> bool {
+        self.validation == Validation::Unknown
+            && self.is(Attribute::Mtls) == Ok(true)
+            && self.is(Attribute::CertificateValid) == Ok(false)
+    }
+
+    fn is(&self, attribute: Attribute) -> Result<bool, Untold> {
+        let value = self.host.attribute(attribute)?;
+        Ok(value.is_some_and(|value| value == [1]))
     }
 
     /// Who the peer is by its certificate: its first URI, else its first DNS name, else its subject, as
-    /// Envoy's `authenticated` principal takes them. A certificate that wasn't validated tells
-    /// nothing; where Envoy doesn't say whether it was, it is the listener that must see to it.
+    /// Envoy's `authenticated` principal takes them.
     pub(crate) fn peer(&self) -> Result<Option<&str>, Untold> {
         let peer = self.peer.get_or_init(|| {
             if !self.is_mutual_tls()? {
@@ -232,17 +263,15 @@ mod tests {
     #[test]
     fn who_the_peer_is() {
         use Attribute::{CertificateValid, DnsSan, Mtls, Subject, UriSan};
-        let uri: (Attribute, &[u8]) = (UriSan, b"spiffe://td/ns/a/sa/b");
+        let named = "spiffe://td/ns/a/sa/b";
+        let uri: (Attribute, &[u8]) = (UriSan, named.as_bytes());
         for (attributes, expected) in [
             (&[][..], None),
             (&[uri], None),
             (&[(Mtls, &[0]), uri], None),
-            (&[(Mtls, &[1]), uri], Some("spiffe://td/ns/a/sa/b")),
-            (&[(Mtls, &[1]), (CertificateValid, &[0]), uri], None),
-            (
-                &[(Mtls, &[1]), (CertificateValid, &[1]), uri],
-                Some("spiffe://td/ns/a/sa/b"),
-            ),
+            (&[(Mtls, &[1]), uri], Some(named)),
+            (&[(Mtls, &[1]), (CertificateValid, &[0]), uri], Some(named)),
+            (&[(Mtls, &[1]), (CertificateValid, &[1]), uri], Some(named)),
             (&[(Mtls, &[1]), (DnsSan, b"a.test")], Some("a.test")),
             (&[(Mtls, &[1]), (Subject, b"CN=a")], Some("CN=a")),
             (
@@ -252,14 +281,27 @@ mod tests {
             (&[(Mtls, &[1])], None),
         ] {
             let host = told(attributes);
-            assert_eq!(
-                Connection::new(&host).peer(),
-                Ok(expected),
-                "{attributes:?}"
-            );
+            let connection = Connection::new(&host, Validation::Done);
+            assert_eq!(connection.peer(), Ok(expected), "{attributes:?}");
+            assert!(!host.asked.borrow().contains(&CertificateValid));
+        }
+        for (attributes, expected) in [
+            (&[(Mtls, &b"\0"[..]), uri][..], Ok(None)),
+            (&[uri], Ok(None)),
+            (&[(Mtls, &[1]), uri], Err(Untold)),
+            (&[(Mtls, &[1]), (CertificateValid, &[0]), uri], Err(Untold)),
+            (
+                &[(Mtls, &[1]), (CertificateValid, &[1]), uri],
+                Ok(Some(named)),
+            ),
+        ] {
+            let host = told(attributes);
+            let connection = Connection::new(&host, Validation::Unknown);
+            assert_eq!(connection.peer(), expected, "{attributes:?}");
         }
         let host = told(&[(Mtls, &[1]), (UriSan, b"\xff"), (Subject, b"CN=a")]);
-        assert_eq!(Connection::new(&host).peer(), Err(Untold));
+        let connection = Connection::new(&host, Validation::Done);
+        assert_eq!(connection.peer(), Err(Untold));
     }
 
     #[test]
@@ -276,19 +318,26 @@ mod tests {
         };
         for (untold, is_mutual_tls, peer) in [
             (Mtls, Err(Untold), Err(Untold)),
-            (CertificateValid, Err(Untold), Err(Untold)),
+            (
+                CertificateValid,
+                Ok(true),
+                Ok(Some("spiffe://td/ns/a/sa/b")),
+            ),
             (UriSan, Ok(true), Err(Untold)),
             (DnsSan, Ok(true), Ok(Some("spiffe://td/ns/a/sa/b"))),
         ] {
             let host = host(untold);
-            let connection = Connection::new(&host);
+            let connection = Connection::new(&host, Validation::Done);
             assert_eq!(connection.is_mutual_tls(), is_mutual_tls, "{untold:?}");
             assert_eq!(connection.peer(), peer, "{untold:?}");
         }
         let direct = host(DirectAddress);
-        assert_eq!(Connection::new(&direct).direct_ip(), None);
+        assert_eq!(Connection::new(&direct, Validation::Done).direct_ip(), None);
         let name = host(ServerName);
-        assert_eq!(Connection::new(&name).server_name(), Err(Untold));
+        assert_eq!(
+            Connection::new(&name, Validation::Done).server_name(),
+            Err(Untold)
+        );
     }
 
     #[test]
@@ -326,7 +375,7 @@ mod tests {
             (&[(SourceAddress, b"/tmp/socket")], None, None),
         ] {
             let host = told(attributes);
-            let connection = Connection::new(&host);
+            let connection = Connection::new(&host, Validation::Done);
             assert_eq!(connection.direct_ip(), direct, "{attributes:?}");
             assert_eq!(connection.remote_ip(), remote, "{attributes:?}");
         }
@@ -335,7 +384,7 @@ mod tests {
     #[test]
     fn the_host_is_asked_once() {
         let host = told(&[(Attribute::DestinationAddress, b"10.0.0.1:80")]);
-        let connection = Connection::new(&host);
+        let connection = Connection::new(&host, Validation::Done);
         for _ in 0..2 {
             assert_eq!(connection.destination_port(), Some(80));
             assert_eq!(connection.destination_ip(), "10.0.0.1".parse().ok());

@@ -64,7 +64,7 @@ pub(crate) fn decide(
     witness: &mut impl Witness,
 ) -> Outcome {
     let told = &policy.filter_state;
-    let connection = Connection::new(known.host);
+    let connection = Connection::new(known.host, policy.validation);
     if let Err(refusal) = policy.mutual_tls.admit(&connection) {
         let state = told.refused(&refusal, None, None);
         return Outcome::Refuse(refusal, Told::of(state));

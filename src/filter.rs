@@ -12,6 +12,7 @@ mod metrics;
 mod root;
 mod shared;
 mod stream;
+mod turn;
 mod worker;
 
 use proxy_wasm::traits::RootContext;

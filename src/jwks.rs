@@ -1,6 +1,7 @@
 //! Key sets (RFC 7517, or keys in PEM): what is in them, where they come from, and when they are fetched.
 
 mod answer;
+mod form;
 mod host;
 mod key;
 mod record;
@@ -10,9 +11,7 @@ mod uri;
 #[cfg(test)]
 mod vectors;
 
-use std::fmt::Display;
-
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub(crate) use self::answer::MAX_BODY;
 pub use self::answer::{Answer, FetchError};
@@ -30,14 +29,23 @@ use crate::json;
 /// How many keys a set may have: a token without a key ID is tried with every one that fits.
 const MAX_KEYS: usize = 100;
 
-const NO_KEY_SET: &str = "no key set: write {\"keys\": [...]}, or PEM";
+/// How many keys are told in a line of the log.
+const MAX_IDS: usize = 20;
+
+/// Members that only a private key has: RFC 7518 sections 6.2.2 and 6.3.2, RFC 8037 section 2, RFC 9964.
+/// In `oct` keys all is private.
+const PRIVATE: [&str; 8] = ["d", "dp", "dq", "oth", "p", "priv", "q", "qi"];
 
 /// The public keys of an issuer that this filter can use.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct KeySet {
     keys: Vec<Key>,
     /// What was left out, and why; for the log.
     warnings: Vec<String>,
+    /// How many were left out because they say that they are for another use.
+    for_another_use: usize,
+    /// Keys that were left out because the private one stands there.
+    private: Vec<String>,
 }
 
 impl KeySet {
@@ -49,25 +57,41 @@ impl KeySet {
     ///
     /// # Errors
     ///
-    /// What keeps the bytes from being a key set with at least one usable key.
+    /// What keeps the bytes from being a key set with at least one usable key; and private keys.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let set = Self::read(bytes)?;
+        if !set.private.is_empty() {
+            return Err(format!(
+                "it holds a private key ({}): make a new one, and write its public members only",
+                set.private.join(", ")
+            ));
+        }
         match set.keys.iter().all(Key::is_secret) {
             true => set.usable(),
             false => set
-                .without_secrets("it can't stand beside public keys")
+                .without_secrets(
+                    "it can't stand beside public keys; write a rule of its own with the same issuer",
+                )
                 .usable(),
         }
     }
 
     /// Reads a key set that was fetched, which may hold no usable key. What anybody can fetch is no
-    /// shared secret.
+    /// shared secret, and a private key that anybody can fetch is everybody's.
     ///
     /// # Errors
     ///
     /// What keeps the bytes from being a key set.
     pub(crate) fn parse_fetched(bytes: &[u8]) -> Result<Self, String> {
-        Ok(Self::read(bytes)?.without_secrets("it must be in the configuration"))
+        let mut set = Self::read(bytes)?.without_secrets("it must be in the configuration");
+        let private = set.private.iter().map(|name| {
+            format!(
+                "{name} is left out: the provider publishes its private key, so anybody can sign with it; \
+                 it must be replaced at once"
+            )
+        });
+        set.warnings.extend(private);
+        Ok(set)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -76,63 +100,95 @@ impl KeySet {
 
     /// Why there is no key in the set.
     pub(crate) fn emptiness(&self) -> String {
-        match self.warnings.is_empty() {
+        let mut why = self.warnings.clone();
+        if self.for_another_use > 0 {
+            why.push(format!(
+                "{} of the keys are for another use than signatures of tokens",
+                self.for_another_use
+            ));
+        }
+        match why.is_empty() {
             true => "the key set is empty".to_owned(),
-            false => format!("no usable key: {}", self.warnings.join("; ")),
+            false => format!("no usable key: {}", why.join("; ")),
         }
     }
 
     fn read(bytes: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8")?;
+        let text = form::text(bytes)?;
+        // Whose it is can't be told: perhaps that of a public key beside it.
         if key::holds_private_key(text) {
             return Err("it holds a private key: write the public one only".to_owned());
         }
-        let mut set = Self {
-            keys: Vec::new(),
-            warnings: Vec::new(),
-        };
+        let mut set = Self::default();
         if key::is_pem(text) {
             for (index, block) in bounded(key::pem_blocks(text))?.into_iter().enumerate() {
-                set.add(index, Key::from_pem(block, None));
+                set.add(&format!("key {index}"), Key::from_pem(block, None));
             }
             return Ok(set);
         }
-        let document = json::parse(bytes).map_err(|error| format!("not JSON: {error}"))?;
-        if let Some(Value::Array(list)) = document.get("keys") {
-            for (index, jwk) in bounded(list.iter())?.into_iter().enumerate() {
-                let key = Key::parse(jwk);
-                if key.is_ok() && has_private_part(jwk) {
-                    set.warnings.push(format!(
-                        "key {index} holds private key material; only the public part is used"
-                    ));
+        let document =
+            form::document(text).map_err(|error| form::instead(text).unwrap_or(error))?;
+        match document.get("keys") {
+            Some(Value::Array(list)) => set.add_all(&bounded(list.iter())?),
+            Some(keys) if json::is_unset(keys) => {}
+            _ => {
+                let by_id = pem_by_id(&document).ok_or_else(|| form::no_key_set(&document))?;
+                for (id, text) in bounded(by_id.into_iter())? {
+                    let mut blocks = key::pem_blocks(text);
+                    let key = match (blocks.next(), blocks.next()) {
+                        (Some(block), None) => Key::from_pem(block, Some(id)),
+                        _ => Err(Unusable::Wrong("it is more than one PEM block")),
+                    };
+                    set.add(&format!("key {}", form::shown(id)), key);
                 }
-                set.add(index, key);
             }
-            return Ok(set);
-        }
-        let by_id = pem_by_id(&document).ok_or(NO_KEY_SET)?;
-        for (id, block) in bounded(by_id.into_iter())? {
-            set.add(format_args!("{id:?}"), Key::from_pem(block, Some(id)));
         }
         Ok(set)
     }
 
-    fn add(&mut self, name: impl Display, key: Result<Key, Unusable>) {
+    fn add_all(&mut self, list: &[&Value]) {
+        let jwks = list.iter().filter_map(|jwk| jwk.as_object());
+        let private = jwks.filter(|jwk| is_private(jwk));
+        let private = private.filter_map(key::public_part).collect::<Vec<_>>();
+        for (index, jwk) in list.iter().enumerate() {
+            let name = match jwk.get("kid").and_then(Value::as_str) {
+                Some(id) if !id.is_empty() => format!("key {}", form::shown(id)),
+                _ => format!("key {index}"),
+            };
+            let Some(jwk) = jwk.as_object() else {
+                self.add(&name, Err(Unusable::Wrong("it is no object")));
+                continue;
+            };
+            if is_private(jwk) || key::is_one_of(jwk, &private) {
+                self.private.push(name);
+                continue;
+            }
+            let key = Key::parse(jwk).map(|(key, ignored)| {
+                let ignored = ignored.map(|why| format!("{name}: its [x5c] is ignored ({why})"));
+                self.warnings.extend(ignored);
+                key
+            });
+            self.add(&name, key);
+        }
+    }
+
+    fn add(&mut self, name: &str, key: Result<Key, Unusable>) {
         match key {
             Ok(key) => self.keys.push(key),
-            Err(Unusable(why)) => {
-                self.warnings.push(format!("key {name} is left out: {why}"));
-            }
+            Err(Unusable::ForAnotherUse) => self.for_another_use += 1,
+            Err(why) => self.warnings.push(format!("{name} is left out: {why}")),
         }
     }
 
     fn without_secrets(mut self, why: &str) -> Self {
-        let count = self.keys.len();
-        self.keys.retain(|key| !key.is_secret());
-        for _ in self.keys.len()..count {
-            self.warnings
-                .push(format!("a shared secret is left out: {why}"));
-        }
+        let warnings = &mut self.warnings;
+        self.keys.retain(|key| {
+            if key.is_secret() {
+                let name = key.id().map(form::shown).unwrap_or_default();
+                warnings.push(format!("the shared secret {name} is left out: {why}"));
+            }
+            !key.is_secret()
+        });
         self
     }
 
@@ -157,6 +213,23 @@ impl KeySet {
     pub(crate) fn warnings(&self) -> &[String] {
         &self.warnings
     }
+
+    /// The IDs of the keys, for the log.
+    pub(crate) fn ids(&self) -> String {
+        let mut ids = String::new();
+        for (index, key) in self.keys.iter().enumerate() {
+            ids.push_str(if index == 0 { "" } else { ", " });
+            if index == MAX_IDS {
+                ids.push_str("and more");
+                break;
+            }
+            match key.id() {
+                Some(id) => ids.push_str(&form::shown(id)),
+                None => ids.push_str("one without"),
+            }
+        }
+        ids
+    }
 }
 
 fn bounded<T>(keys: impl Iterator<Item = T>) -> Result<Vec<T>, String> {
@@ -177,10 +250,8 @@ fn pem_by_id(document: &Value) -> Option<Vec<(&str, &str)>> {
     blocks.collect()
 }
 
-/// `d` in RFC 7518 sections 6.2.2 and 6.3.2 and RFC 8037 section 2, `priv` in
-/// RFC 9964; in `oct` keys all is private.
-fn has_private_part(jwk: &Value) -> bool {
-    jwk.get("d").is_some() || jwk.get("priv").is_some()
+fn is_private(jwk: &Map<String, Value>) -> bool {
+    PRIVATE.iter().any(|name| json::set(jwk, name).is_some())
 }
 
 #[cfg(test)]
@@ -190,6 +261,13 @@ mod tests {
     const ED25519: &str =
         r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
+    const RSA: &str = concat!(
+        r#"{"kty":"RSA","e":"AQAB","n":"vLPhTaO8-jXaxZislBT42eyq5S0GDauD6jGCK27PcoyziFvLdgkVZm7WnusPLIfM4Qj4"#,
+        "LEEZdouzwY6UuuVqq-X68faCgPOqB5BJBuTHLAjkZ3dhFzDATRnE3ewKKdnbULsIRCbdOGYgVqAqIhaoq7oPQ-yNBbaF1Au1fJ0fAsur7om",
+        "X_ioqYiMnZZJFc6TEFcA0wFj_S25fQVVnM6nAZmmcIGFd5jYj8ECWrIYBwo-AJKZGDbB-MaYslz28K_5S_gto_D60jAP00-xyxfIDG2LPY9f",
+        r#"mIBNsiBjHe-Yl_DjcnwxIMWFCJBcgDjOf88DcFpD9LUuRboUldrsHSQrAgw"}"#
+    );
+
     fn parse(text: &str) -> Result<KeySet, String> {
         KeySet::parse(text.as_bytes())
     }
@@ -197,18 +275,102 @@ mod tests {
     #[test]
     fn unusable_keys_are_left_out_with_a_word() {
         let set = parse(&format!(
-            r#"{{"keys":[7,{{"kty":"new"}},{ED25519},{{"kty":"RSA","n":"!","e":"AQAB"}}]}}"#
+            r#"{{"keys":[7,{{"kty":"new"}},{ED25519},{{"kty":"RSA","n":"+/==","e":"AQAB","kid":"a\nb"}},
+               {{"kty":"RSA","n":"AQAB","kid":"{}"}},{{"kty":"OKP","crv":"Ed448","kid":"e","x":"AA"}}]}}"#,
+            "k".repeat(1000)
         ))
         .unwrap();
         assert_eq!(set.keys.len(), 1);
+        let long = format!(
+            "key \"{}\"... is left out: its [e] is missing",
+            "k".repeat(128)
+        );
         assert_eq!(
             set.warnings(),
             [
                 "key 0 is left out: it is no object",
                 "key 1 is left out: its [kty] and [crv] are not supported",
-                "key 3 is left out: a part of it is missing or no base64url",
+                "key \"a\\nb\" is left out: its [n] is no base64url (RFC 7515 section 2)",
+                &long,
+                "key \"e\" is left out: its [kty] and [crv] are not supported",
             ]
         );
+    }
+
+    /// RFC 7517 sections 4.2, 4.3; SPIFFE JWT-SVID section 6.1.
+    #[test]
+    fn keys_for_another_use_are_left_out_without_a_word() {
+        let with = |members: &str| ED25519.replace('}', &format!(r#","kid":"a",{members}}}"#));
+        let enough = with(r#""use":"jwt-svid""#);
+        for (members, warnings) in [
+            (r#""use":"enc""#, 0),
+            (r#""use":"enc","alg":"RSA-OAEP""#, 0),
+            (r#""use":"x509-svid""#, 0),
+            (r#""use":"wit-svid""#, 0),
+            (r#""key_ops":["encrypt","wrapKey"]"#, 0),
+            (r#""key_ops":["decrypt"],"use":"sig""#, 0),
+            (r#""alg":"ECDH-ES+A128KW""#, 0),
+            (r#""use":"SIG""#, 1),
+            (r#""use":["sig"]"#, 1),
+            (r#""key_ops":["sign"]"#, 1),
+            (r#""key_ops":["Verify"]"#, 1),
+            (r#""use":"sig","alg":"RSA-OAEP""#, 1),
+            (r#""alg":"none""#, 1),
+        ] {
+            let other = with(members);
+            let set = parse(&format!(r#"{{"keys":[{other},{enough}]}}"#)).unwrap();
+            assert_eq!(
+                (set.keys.len(), set.warnings().len()),
+                (1, warnings),
+                "{other}"
+            );
+            let alone = parse(&format!(r#"{{"keys":[{other}]}}"#)).unwrap_err();
+            assert!(alone.starts_with("no usable key: "), "{alone}");
+        }
+        let encrypts = with(r#""use":"enc""#);
+        assert_eq!(
+            parse(&format!(r#"{{"keys":[{encrypts},{encrypts}]}}"#)).unwrap_err(),
+            "no usable key: 2 of the keys are for another use than signatures of tokens"
+        );
+    }
+
+    /// Serializers write null, an empty text or list for what isn't set.
+    #[test]
+    fn members_that_say_nothing_are_none() {
+        for name in [
+            "alg", "crv", "d", "dp", "dq", "e", "exp", "ext", "iat", "k", "key_ops", "kid", "n",
+            "oth", "p", "priv", "pub", "q", "qi", "use", "x", "x5c", "x5t", "x5t#S256", "x5u", "y",
+        ] {
+            for value in ["null", r#""""#, "[]", "[null]", r#"[""]"#] {
+                // A key whose type leaves the member free.
+                let key = match name {
+                    "crv" | "x" | "y" => RSA,
+                    _ => ED25519,
+                };
+                let key = key.replacen('{', &format!(r#"{{"{name}":{value},"#), 1);
+                let set = parse(&format!(r#"{{"keys":[{key}]}}"#));
+                let set = set.unwrap_or_else(|error| panic!("{key}: {error}"));
+                assert_eq!(set.warnings(), [""; 0], "{key}");
+            }
+        }
+        for (text, error) in [
+            (r#"{"keys":null}"#, "the key set is empty"),
+            (r#"{"keys":""}"#, "the key set is empty"),
+            (
+                r#"{"keys":[null]}"#,
+                "no usable key: key 0 is left out: it is no object",
+            ),
+            (
+                r#"{"keys":[{"kty":"oct","k":""}]}"#,
+                "no usable key: key 0 is left out: its [k] is missing",
+            ),
+            (
+                r#"{"keys":[{"kty":"OKP","crv":null,"x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
+                "no usable key: key 0 is left out: its [kty] and [crv] are not supported",
+            ),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), error);
+        }
     }
 
     #[test]
@@ -223,40 +385,69 @@ mod tests {
                 &format!(r#"{{"keys":[{}1]}}"#, "1,".repeat(100)),
                 "more than 100 keys",
             ),
-            (r#"[]"#, NO_KEY_SET),
-            (r#"{}"#, NO_KEY_SET),
-            (r#"{"keys":{}}"#, NO_KEY_SET),
-            (r#"{"a":"b"}"#, NO_KEY_SET),
-            ("<html>", "not JSON: expected value at line 1 column 1"),
+            (r#"{}"#, form::NO_KEY_SET),
+            (r#"{"keys":{}}"#, form::NO_KEY_SET),
+            (r#"{"a":"b"}"#, form::NO_KEY_SET),
         ] {
             assert_eq!(parse(text).unwrap_err(), error);
         }
     }
 
+    /// RFC 7518 sections 6.2.2 and 6.3.2, RFC 8037 section 2, RFC 9964.
     #[test]
-    fn private_keys_are_used_with_a_warning() {
-        let private = ED25519.replace('}', r#","d":"AA"}"#);
-        let set = parse(&format!(r#"{{"keys":[{private}]}}"#)).unwrap();
-        assert_eq!(
-            set.warnings(),
-            ["key 0 holds private key material; only the public part is used"]
+    fn private_keys_are_refused_and_when_fetched_left_out() {
+        let public = ED25519.replace('}', r#","kid":"a"}"#);
+        let other = RSA.replace('}', r#","kid":"b"}"#);
+        for member in ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"] {
+            for value in [r#""c2VjcmV0""#, "7", r#"[{"r":"c2VjcmV0"}]"#] {
+                let private = public.replace('}', &format!(r#","{member}":{value}}}"#));
+                for keys in [private.clone(), format!("{other},{private}")] {
+                    let error = parse(&format!(r#"{{"keys":[{keys}]}}"#)).unwrap_err();
+                    assert_eq!(
+                        error,
+                        "it holds a private key (key \"a\"): make a new one, and write its public \
+                         members only"
+                    );
+                }
+                // Whoever has it signs for the public key, too, whatever that is called.
+                let twin = ED25519.replace('}', r#","kid":"c","use":"sig"}"#);
+                let set = format!(r#"{{"keys":[{twin},{other},{private}]}}"#);
+                let set = KeySet::parse_fetched(set.as_bytes()).unwrap();
+                assert_eq!(set.ids(), r#""b""#);
+                let told = set.warnings().join("\n");
+                assert!(!told.contains("c2Vj"), "{told}");
+                for name in ["a", "c"] {
+                    let expected =
+                        format!("key \"{name}\" is left out: the provider publishes its");
+                    assert!(told.contains(&expected), "{told}");
+                }
+            }
+        }
+        let unusable = r#"{"kty":"new","d":"c2VjcmV0"}"#;
+        let error = parse(&format!(r#"{{"keys":[{unusable},{public}]}}"#)).unwrap_err();
+        assert!(
+            error.starts_with("it holds a private key (key 0)"),
+            "{error}"
         );
     }
 
     #[test]
     fn shared_secrets_stand_alone_and_in_the_configuration() {
-        let secret = format!(r#"{{"kty":"oct","k":"{}"}}"#, "A".repeat(43));
+        let secret = format!(r#"{{"kty":"oct","kid":"s","k":"{}"}}"#, "A".repeat(43));
         let alone = format!(r#"{{"keys":[{secret}]}}"#);
         assert_eq!(parse(&alone).unwrap().keys.len(), 1);
         assert_eq!(
             KeySet::parse_fetched(alone.as_bytes()).unwrap().emptiness(),
-            "no usable key: a shared secret is left out: it must be in the configuration"
+            "no usable key: the shared secret \"s\" is left out: it must be in the configuration"
         );
         let mixed = parse(&format!(r#"{{"keys":[{secret},{ED25519}]}}"#)).unwrap();
         assert_eq!(mixed.keys.len(), 1);
         assert_eq!(
             mixed.warnings(),
-            ["a shared secret is left out: it can't stand beside public keys"]
+            [
+                "the shared secret \"s\" is left out: it can't stand beside public keys; write a rule of its own \
+              with the same issuer"
+            ]
         );
         assert_eq!(
             parse(r#"{"keys":[{"kty":"oct","k":"AA"}]}"#).unwrap_err(),
@@ -281,10 +472,35 @@ mod tests {
         assert_eq!(set.candidates(Some("a"), Algorithm::EdDsa).count(), 2);
         assert_eq!(set.candidates(None, Algorithm::Es256).count(), 0);
         assert_eq!(parse(&PEM.repeat(101)).unwrap_err(), "more than 100 keys");
-        assert_eq!(
-            parse(&format!("my key:\n{PEM}")).unwrap_err(),
-            "not JSON: expected value at line 1 column 1"
-        );
+    }
+
+    /// RFC 7468 section 2. `openssl pkcs12` writes attributes in between.
+    #[test]
+    fn text_around_pem_blocks_is_no_part_of_them() {
+        for text in [
+            format!("my key:\n{PEM}"),
+            format!("# {{my key}} https://idp.test\r\n\r\n{PEM}and nothing else -----"),
+            format!(
+                "Bag Attributes\n    localKeyID: 01\n{PEM}Bag Attributes: <No Attributes>\n{PEM}"
+            ),
+            format!("{}{PEM}", "\n".repeat(1000)),
+        ] {
+            let set = parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(set.warnings(), [""; 0], "{text}");
+        }
+        let escaped = PEM.replace('\n', "\\n");
+        for text in [escaped.clone(), format!("\"{escaped}\"")] {
+            assert_eq!(
+                parse(&text).unwrap_err(),
+                "no usable key: key 0 is left out: its line breaks are written as `\\n`: write real ones"
+            );
+        }
+        for page in [
+            format!("<pre>{PEM}</pre>"),
+            format!(r#"{{"example": ["{escaped}"]}}"#),
+        ] {
+            assert!(parse(&page).is_err(), "{page}");
+        }
     }
 
     #[test]
@@ -299,10 +515,10 @@ mod tests {
         assert_eq!(set.candidates(None, Algorithm::EdDsa).count(), 3);
         assert_eq!(
             set.warnings(),
-            ["key \"c\" is left out: it is not one PEM block"]
+            ["key \"c\" is left out: it is more than one PEM block"]
         );
         let mixed = serde_json::json!({"a": PEM, "b": 1});
-        assert_eq!(parse(&mixed.to_string()).unwrap_err(), NO_KEY_SET);
+        assert_eq!(parse(&mixed.to_string()).unwrap_err(), form::NO_KEY_SET);
     }
 
     #[test]

@@ -58,8 +58,9 @@ mod sorted;
 mod spelling;
 #[cfg(test)]
 mod vectors;
+mod waiting;
 
-pub use self::check::{Check, CheckAnswer, CheckId, Checked};
+pub use self::check::{Check, CheckAnswer, CheckId, CheckReply, Checked};
 pub use self::config::place::{Place, Step};
 pub use self::config::reader::{Mistake, Mistakes};
 pub use self::config::schema::schema;

@@ -43,6 +43,16 @@ pub(crate) struct Counted<'a> {
     pub(crate) older: &'a [String],
 }
 
+/// A key set. Several may be for one issuer, here or in another plugin of the same Envoy.
+#[derive(Debug)]
+pub(crate) struct KeySetName {
+    /// The first issuer that it is for, or where it is, if no issuer is named.
+    pub(crate) issuer: String,
+    /// Where it is, without the query, which may hold what is secret.
+    pub(crate) address: String,
+    pub(crate) cluster: String,
+}
+
 /// What the labels of a configuration's series say.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
@@ -51,7 +61,7 @@ pub(crate) struct Names {
     /// The policies that allow and have series of their own, in their order.
     allow: Vec<By>,
     services: Vec<String>,
-    key_sets: Vec<String>,
+    key_sets: Vec<KeySetName>,
     /// What the configuration can lead to, so that its series begin at 0.
     expected: Vec<Series>,
 }
@@ -60,11 +70,15 @@ impl Names {
     /// Whom a key set is for.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn issuer(&self, id: KeySetId) -> &str {
-        self.key_sets.get(id.0).map_or("", String::as_str)
+        (self.key_sets.get(id.0)).map_or("", |key_set| &key_set.issuer)
     }
 
     /// `services` and `key_sets` are in the order of their ids.
-    pub(crate) fn new(counted: &Counted<'_>, services: Vec<String>, key_sets: Vec<String>) -> Self {
+    pub(crate) fn new(
+        counted: &Counted<'_>,
+        services: Vec<String>,
+        key_sets: Vec<KeySetName>,
+    ) -> Self {
         let mut names = Self {
             services,
             key_sets,
@@ -96,7 +110,9 @@ impl Names {
             vec![Series::Refused(Reason::MtlsRequired, by)]
         });
         names.expect(counted.older, |by| refused(Fault::Caller, by));
-        names.expected.push(Series::Remembered);
+        names
+            .expected
+            .extend([Series::Remembered, Series::Unseen, Series::Waiting]);
         let lookups = Lookup::ALL.iter();
         names
             .expected
@@ -208,7 +224,16 @@ impl Names {
             };
             ("policy", name)
         };
-        let issuer = |id: KeySetId| ("issuer", at(&self.key_sets, id.0));
+        let key_set = |id: KeySetId| {
+            let names = self.key_sets.get(id.0).into_iter();
+            names.flat_map(|names| {
+                [
+                    ("issuer", names.issuer.as_str()),
+                    ("address", &names.address),
+                    ("jwks_cluster", &names.cluster),
+                ]
+            })
+        };
         let service = |id: CheckId| ("service", at(&self.services, id.0));
         match series {
             Series::Allowed(by) => vec![
@@ -227,9 +252,12 @@ impl Names {
             Series::DryRun(decision, by) => vec![("decision", decision.label()), policy(by)],
             Series::Checked(id, result) => vec![("result", result.label()), service(id)],
             Series::CheckTime(id) | Series::Unchecked(id) => vec![service(id)],
-            Series::Fetched(id, result) => vec![("result", result.label()), issuer(id)],
-            Series::FetchedAt(id) => vec![issuer(id)],
-            Series::KeyWait | Series::Remembered => vec![],
+            Series::Fetched(id, result) => {
+                let result = [("result", result.label())].into_iter();
+                result.chain(key_set(id)).collect()
+            }
+            Series::FetchedAt(id) => key_set(id).collect(),
+            Series::KeyWait | Series::Remembered | Series::Unseen | Series::Waiting => vec![],
             Series::TokenLookups(lookup) => vec![("result", lookup.label())],
             Series::Verified(place) => vec![("verifier", place.label())],
         }
@@ -324,10 +352,18 @@ mod tests {
             ("a;.;policy=.=x", "a%3B.%3Bpolicy%3D.%3Dx"),
             ("x y\n%|\"\\\u{e9}", "x%20y%0A%25%7C%22%5C%C3%A9"),
         ] {
-            let names = Names::new(&Counted::default(), vec![], vec![issuer.to_owned()]);
+            let key_set = KeySetName {
+                issuer: issuer.to_owned(),
+                address: "https://idp.test/keys".to_owned(),
+                cluster: "outbound|443||idp.test".to_owned(),
+            };
+            let names = Names::new(&Counted::default(), vec![], vec![key_set]);
             let name = names.name(Series::FetchedAt(KeySetId(0)));
-            let expected =
-                format!("issuer=.={label};.;portcullis_key_set_fetched_timestamp_seconds");
+            let expected = format!(
+                "issuer=.={label};.;address=.=https://idp.test/keys;.;\
+                 jwks_cluster=.=outbound%7C443%7C%7Cidp.test;.;\
+                 portcullis_key_set_fetched_timestamp_seconds"
+            );
             assert_eq!(name, expected);
         }
     }

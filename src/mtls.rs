@@ -95,7 +95,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::connection::NoHost;
+    use crate::connection::{NoHost, Validation};
     use crate::policy::{Node, Policy};
 
     fn admits(ports: &Value) -> bool {
@@ -109,7 +109,7 @@ mod tests {
             }],
         });
         let policy = Policy::load(configuration.to_string().as_bytes(), &Node::default());
-        let connection = Connection::new(&NoHost);
+        let connection = Connection::new(&NoHost, Validation::Done);
         policy.unwrap().mutual_tls.admit(&connection).is_ok()
     }
 

@@ -15,6 +15,7 @@ use crate::authz::{PolicySet, RuleSet, Subject};
 use crate::check::Checks;
 use crate::config::reader::{Input, Mistake, Mistakes, Read as _, Readable, Report};
 use crate::config::{self, Config, Errors, Preflights, Profile, Verification, Workload};
+use crate::connection::Validation;
 use crate::filter_state::FilterState;
 use crate::istio::{Here, Resource};
 use crate::jwks::{KeySetId, KeySetSource};
@@ -46,12 +47,16 @@ pub struct Policy {
     pub(crate) dry_run: PolicySet,
     pub(crate) authorization: PolicySet,
     pub(crate) filter_state: FilterState,
+    /// Of peers' certificates.
+    pub(crate) validation: Validation,
     pub(crate) paths: Paths,
     pub(crate) preflights: Preflights,
     pub(crate) errors: Errors,
     pub(crate) verification: Verification,
     /// How many tokens are remembered, and in how many bytes.
     pub(crate) token_cache: (u32, u32),
+    /// How many requests may wait on each worker.
+    pub(crate) max_waiting: u32,
     pub(crate) names: Rc<Names>,
     key_sets: Vec<Rc<KeySetSource>>,
     shares_keys: Option<bool>,

@@ -5,7 +5,7 @@ mod challenge;
 mod format;
 mod redirect;
 
-use crate::config::Errors;
+use crate::config::{Errors, Override};
 use crate::outcome::{Fault, Reason, Refusal};
 use crate::policy::Policy;
 use crate::request::Request;
@@ -37,11 +37,21 @@ impl Reply {
 pub fn reply(refusal: &Refusal, policy: Option<&Policy>, request: &Request) -> Reply {
     let unwritten = Errors::default();
     let errors = policy.map_or(&unwritten, |policy| &policy.errors);
+    let mut others = errors.overrides.iter();
+    let other = others.find(|other| other.is_for(refusal.reason));
+    let is_grpc = is_grpc(request);
     let login = policy.and_then(|policy| redirect::login(refusal, policy, request));
+    let has_own_type = is_grpc || login.is_some();
     let mut reply = match login {
         Some(page) => redirect::to(page),
-        None => answer(refusal, errors, request),
+        None => answer(refusal, errors, other, request, is_grpc),
     };
+    for (name, value) in other.iter().flat_map(|other| &other.headers.0) {
+        // For gRPC Envoy has one of its own, and a redirect has no body.
+        if name != "content-type" || !has_own_type {
+            reply.set(name, value.as_bytes());
+        }
+    }
     reply.details = details(refusal);
     if let Some(header) = &errors.reason_header {
         reply.set(&header.0, why(refusal));
@@ -49,12 +59,15 @@ pub fn reply(refusal: &Refusal, policy: Option<&Policy>, request: &Request) -> R
     reply
 }
 
-/// The answer of a service that was asked, or that of the profile; with what the configuration puts
-/// in its place.
-fn answer(refusal: &Refusal, errors: &Errors, request: &Request) -> Reply {
-    let is_grpc = is_grpc(request);
-    let mut others = errors.overrides.iter();
-    let other = others.find(|other| other.is_for(refusal.reason));
+/// The answer of a service that was asked, or that of the profile; with the status and body that the
+/// configuration puts in its place.
+fn answer(
+    refusal: &Refusal,
+    errors: &Errors,
+    other: Option<&Override>,
+    request: &Request,
+    is_grpc: bool,
+) -> Reply {
     let status = other.and_then(|other| other.status).map(|status| status.0);
     let mut reply = match &refusal.denial {
         Some(denial) => Reply {
@@ -76,26 +89,22 @@ fn answer(refusal: &Refusal, errors: &Errors, request: &Request) -> Reply {
             reply
         }
     };
-    if let Some(other) = other {
-        if let Some(body) = other.body.as_ref().filter(|_| !is_grpc) {
-            reply.headers.retain(|(name, _)| name != "content-type");
-            reply.body = body.clone().into_bytes();
-        }
-        for (name, value) in &other.headers.0 {
-            // Envoy has one of its own for gRPC.
-            if !is_grpc || name != "content-type" {
-                reply.set(name, value.as_bytes());
-            }
-        }
+    if let Some(body) = other
+        .and_then(|other| other.body.as_ref())
+        .filter(|_| !is_grpc)
+    {
+        reply.headers.retain(|(name, _)| name != "content-type");
+        reply.body = body.clone().into_bytes();
     }
     reply
 }
 
-/// Whether Envoy may make a gRPC answer of ours, in which the body is one line of text and
-/// `content-type` Envoy's own.
+/// Whether Envoy makes a gRPC answer of ours, in which the body is one line of text and
+/// `content-type` Envoy's own (its `Grpc::Common::isGrpcRequestHeaders`).
 fn is_grpc(request: &Request) -> bool {
-    let content_type = request.value("content-type");
-    content_type.is_some_and(|value| value.starts_with(b"application/grpc"))
+    let content_type = request.value("content-type").unwrap_or_default();
+    let rest = content_type.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+")) && request.target().is_some()
 }
 
 /// The reason and the policy, as an item with a parameter (RFC 9651 section 3.3).

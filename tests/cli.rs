@@ -5,20 +5,30 @@ mod support;
 
 #[path = "cli/check.rs"]
 mod check;
+#[path = "cli/documents.rs"]
+mod documents;
 #[path = "cli/explain.rs"]
 mod explain;
 #[path = "cli/fetch.rs"]
 mod fetch;
+#[path = "cli/folders.rs"]
+mod folders;
 #[path = "cli/import.rs"]
 mod import;
 #[path = "cli/manual.rs"]
 mod manual;
+#[path = "cli/output.rs"]
+mod output;
 #[path = "cli/schema.rs"]
 mod schema;
+#[path = "cli/secrets.rs"]
+mod secrets;
 #[path = "cli/test.rs"]
 mod test;
 #[path = "cli/token.rs"]
 mod token;
+#[path = "cli/yaml.rs"]
+mod yaml;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -82,14 +82,15 @@ fn every_mistake_is_listed_at_once() {
             "colour: unknown field; the fields here are `resources`, `jwtRules`, \
              `authorizationPolicies`, `extensionProviders`, `tokens`, `pathNormalization`, \
              `ambiguousPaths`, `corsPreflights`, `workload`, `jwks`, `defaults`, `verification`, `tokenCache`, \
-             `dynamicMetadata`, `filterState`, `errors`, `ignoreHostPort`",
+             `maxWaitingRequests`, `dynamicMetadata`, `filterState`, `errors`, `ignoreHostPort`",
             "resources[0].spec.jwtRules[0].audience: unknown field; the fields here are `issuer`, \
              `audiences`, `jwksUri`, `jwks`, `fromHeaders`, `fromParams`, `fromCookies`, \
              `outputPayloadToHeader`, `forwardOriginalToken`, `outputClaimToHeaders`, `timeout`, \
              `spaceDelimitedClaims`",
             "resources[0].spec.jwtRules[0].jwksUri: not an absolute URI: it must start with \
              https:// or http://",
-            "resources[0].spec.jwtRules[1].jwks: not JSON: expected ident at line 1 column 2",
+            "resources[0].spec.jwtRules[1].jwks: no key set: expected {\"keys\": [...]}, or PEM; a shared \
+             secret is {\"keys\": [{\"kty\": \"oct\", \"k\": ...}]}, with its base64url for `k`",
             "resources[1].apiVersion: `Service` of `v1` is not supported by this version of Portcullis: \
              write a RequestAuthentication, AuthorizationPolicy or PeerAuthentication of \
              security.istio.io/v1, or a Policy or MeshPolicy of \
@@ -153,6 +154,21 @@ fn jwt_rules() {
             None,
         ),
         (json!({"jwks": null}), None),
+        // proto3 can't tell an empty string from none.
+        (json!({"jwksUri": "", "outputPayloadToHeader": ""}), None),
+        (json!({"jwks": "", "jwksUri": "http://a"}), None),
+        (json!({"jwks": "", "jwksUri": ""}), None),
+        (
+            json!({"issuer": "", "jwks": "", "jwksUri": ""}),
+            Some(
+                "jwtRules[0]: write `issuer` or `jwksUri`: without either every token would be taken",
+            ),
+        ),
+        (json!({"jwks": " "}), Some("jwtRules[0].jwks: it is empty")),
+        (
+            json!({"jwks": [""]}),
+            Some("jwtRules[0].jwks: expected a string, found a list"),
+        ),
         (
             json!({"jwksUri": "http://a"}),
             Some("jwtRules[0]: write only one of `jwks` and `jwksUri`"),
@@ -163,7 +179,7 @@ fn jwt_rules() {
         ),
         (
             json!({"jwks": "{\"keys\":{}}"}),
-            Some("jwtRules[0].jwks: no key set: write {\"keys\": [...]}, or PEM"),
+            Some("jwtRules[0].jwks: no key set: expected {\"keys\": [...]}, or PEM"),
         ),
         (
             json!({"jwks": {"keys": [{"kty": "oct", "k": "AA"}]}}),
@@ -668,6 +684,77 @@ fn what_is_for_others_is_named() {
     );
 }
 
+/// Templates write empty strings for what isn't set. A string that must be there isn't one of them, nor
+/// is an item of a list, nor what a `oneof` tells apart.
+#[test]
+fn an_empty_string_is_unset_where_istio_can_not_tell() {
+    let jwt = json!({"issuer": "https://a.test", "jwksUri": "", "jwks": ""});
+    let empty = json!({
+        "resources": [
+            resource("RequestAuthentication", "foo", &json!({"jwtRules": [{
+                "issuer": "https://a.test",
+                "jwks_uri": "",
+                "jwks": "",
+                "output_payload_to_header": "",
+                "from_headers": [{"name": "x", "prefix": ""}],
+            }]})),
+            resource("AuthorizationPolicy", "foo", &json!({"targetRefs": [
+                {"group": "", "kind": "Service", "name": "a", "namespace": ""},
+            ]})),
+        ],
+        "extensionProviders": [{"name": "authz", "envoyExtAuthzHttp": {
+            "service": "authz.test", "port": 80, "pathPrefix": "", "statusOnError": "",
+        }}],
+        "workload": {"namespace": "foo", "labels": {}, "serviceName": "a"},
+        "errors": {"reasonHeader": ""},
+    });
+    assert_eq!(mistakes(&empty), [""; 0]);
+    let policy = |fields: Value| {
+        let mut policy = resource("Policy", "foo", &fields);
+        policy["apiVersion"] = json!("authentication.istio.io/v1alpha1");
+        policy["metadata"]["name"] = json!("default");
+        json!({"resources": [policy], "workload": {"namespace": "foo", "labels": {}}})
+    };
+    let older = |jwt: &Value| policy(json!({"origins": [{"jwt": jwt}]}));
+    assert_eq!(mistakes(&older(&jwt)), [""; 0]);
+    for (configuration, mistake) in [
+        (
+            older(&json!({"issuer": "", "jwksUri": "http://a.test"})),
+            "jwt.issuer: an empty value says nothing",
+        ),
+        (
+            older(
+                &json!({"issuer": "a", "jwksUri": "http://a.test", "triggerRules": [
+                    {"includedPaths": [{"exact": "", "prefix": "/"}]},
+                ]}),
+            ),
+            "write one of `exact`, `prefix`, `suffix` and `regex`",
+        ),
+        (
+            json!({"jwtRules": [{"issuer": "https://a.test", "fromParams": [""]}]}),
+            "fromParams[0]: an empty value says nothing",
+        ),
+        (
+            json!({"jwtRules": [{"issuer": "https://a.test", "timeout": ""}]}),
+            "timeout: not a duration",
+        ),
+        (
+            json!({"jwtRules": [{"issuer": "https://a.test"}], "dynamicMetadata": {"header": ""}}),
+            "dynamicMetadata.header: not a header name",
+        ),
+        (
+            json!({"jwtRules": [{"issuer": "https://a.test"}], "jwks": {"cluster": ""}}),
+            "jwks.cluster: an empty value says nothing",
+        ),
+    ] {
+        let found = mistakes(&configuration);
+        assert!(
+            found.iter().any(|own| own.contains(mistake)),
+            "{mistake}: {found:?}"
+        );
+    }
+}
+
 #[test]
 fn an_empty_name_places_nothing() {
     // As an unset variable of a template leaves it.
@@ -906,19 +993,27 @@ fn warnings_do_not_refuse() {
     let configuration = json!({"jwtRules": [
         {"issuer": "a"},
         {"issuer": "b", "jwks": keys},
+        {"issuer": "c", "jwksUri": "https://c.test/.well-known/openid-configuration?x"},
+        {"issuer": "d", "jwksUri": "https://d.test/.well-known/oauth-authorization-server/d"},
+        {"issuer": "e", "jwksUri": "https://e.test/.well-known/openid-configuration/jwks"},
+        {"issuer": "f", "jwksUri": "https://f.test/.well-known/jwks.json"},
     ]});
     let policy = Policy::load(configuration.to_string().as_bytes(), &Node::default()).unwrap();
+    let metadata = "`jwksUri` looks like the address of the issuer's metadata, not of its key set: remove it, \
+                    and the key set is found by the issuer's name; or write what `jwks_uri` says there";
     assert_eq!(
         warnings(&policy),
         [
             "jwtRules[0]: neither `jwks` nor `jwksUri` is written, and the issuer's name doesn't \
              tell where its keys are: every token of this issuer will be refused",
             "jwtRules[1].jwks: key 1 is left out: its [kty] and [crv] are not supported",
+            &format!("jwtRules[2]: {metadata}"),
+            &format!("jwtRules[3]: {metadata}"),
         ]
     );
     assert_eq!(
         policy.summary(),
-        "2 JWT rules, 0 DENY and 0 ALLOW policies apply to workload `` in namespace ``"
+        "6 JWT rules, 0 DENY and 0 ALLOW policies apply to workload `` in namespace ``"
     );
 }
 

@@ -5,12 +5,12 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis::{
-    Answer, Change, Check, CheckAnswer, Checked, Fetch, FetchError, Fetched, KeyStore, Known,
-    NoHost, Node, Outcome, Policy, Property, Reason, RuleTrace, Stage, TokenTrace, Verdict,
+    Answer, Change, Check, CheckAnswer, CheckReply, Checked, Fetch, FetchError, Fetched, KeyStore,
+    Known, NoHost, Node, Outcome, Policy, Property, Reason, RuleTrace, Stage, TokenTrace, Verdict,
     Verifier, evaluate, explain, reply,
 };
 use serde_json::Value;
-use support::case::{Case, Oracle, Play, Suite, server_key};
+use support::case::{Answer as Answered, Case, Fault, Oracle, Play, Suite, server_key};
 use support::check::{Observed, differences, refusal};
 use support::tally::Tally;
 use support::{attacks, from_bytes, scenarios, shared, to_bytes, vectors};
@@ -148,10 +148,10 @@ fn decide(policy: &Policy, suite: &Suite, play: &Play) -> Observed {
         match outcome {
             Outcome::Ask(check) => {
                 let id = check.id;
-                let answer = check_answer(suite, &check);
+                let reply = check_reply(suite, &check);
                 let lines = check.headers.into_iter();
                 asked.push(lines.map(|(n, v)| (n, v.into_bytes())).collect());
-                checked.push(Checked { id, answer });
+                checked.push(Checked { id, reply });
             }
             Outcome::Await(ids) => {
                 for id in ids {
@@ -274,19 +274,30 @@ fn holds(rule: &RuleTrace) -> bool {
 }
 
 /// What the shell would have got for a check.
-fn check_answer(suite: &Suite, check: &Check) -> Option<CheckAnswer> {
+fn check_reply(suite: &Suite, check: &Check) -> CheckReply {
+    /// What the shell hands on of a body.
+    const LONGEST: usize = 256 * 1024;
     let line = |name: &str| {
         let line = check.headers.iter().find(|(header, _)| header == name);
         line.map_or("", |(_, value)| value.as_str())
     };
     let uri = server_key(&format!("{}{}", line(":authority"), line(":path")));
     let answer = suite.servers.get(&uri).filter(|_| check.cluster == "jwks");
-    let answer = answer.filter(|a| u128::from(a.delay_ms) < check.timeout.as_millis())?;
+    let is_late = |answer: &&Answered| u128::from(answer.delay_ms) >= check.timeout.as_millis();
+    let Some(answer) = answer.filter(|answer| !is_late(answer)) else {
+        return CheckReply::Nothing;
+    };
+    match answer.fault {
+        Some(Fault::Closed) => return CheckReply::Nothing,
+        Some(Fault::Cut | Fault::Long) => return CheckReply::Unreadable,
+        None => {}
+    }
     let headers = answer.headers.iter();
-    Some(CheckAnswer {
+    let body = answer.body.clone().into_bytes();
+    CheckReply::Answer(CheckAnswer {
         status: answer.status,
         headers: headers.map(|(n, v)| (n.clone(), to_bytes(v))).collect(),
-        body: answer.body.clone().into_bytes(),
+        body: (body.len() <= LONGEST).then_some(body),
     })
 }
 

@@ -5,6 +5,8 @@ mod support;
 
 #[path = "envoy/checks.rs"]
 mod checks;
+#[path = "envoy/crowds.rs"]
+mod crowds;
 #[path = "envoy/metadata.rs"]
 mod metadata;
 #[path = "envoy/metrics.rs"]
@@ -15,6 +17,10 @@ mod order;
 mod paths;
 #[path = "envoy/proxied.rs"]
 mod proxied;
+#[path = "envoy/resumption.rs"]
+mod resumption;
+#[path = "envoy/routes.rs"]
+mod routes;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -178,7 +184,10 @@ fn left_out(suite: &Suite, case: &Case) -> Option<&'static str> {
         Some("other tiers")
     } else if case.expect.get("refused").is_some() {
         Some("refused configuration")
-    } else if case.connection().0.is_untrusted() && envoy::minor_version() < 39 {
+    } else if suite.config(case)["workload"]["untrustedCertificates"] == true
+        && case.connection().0.is_confirmed()
+        && envoy::minor_version() < 39
+    {
         Some("before 1.39 nobody is told which certificates are valid")
     } else {
         case.left_out

@@ -19,10 +19,14 @@ mod harm;
 mod metrics;
 #[path = "plugin/sharing.rs"]
 mod sharing;
+#[path = "plugin/told.rs"]
+mod told;
 #[path = "plugin/verification.rs"]
 mod verification;
+#[path = "plugin/waiting.rs"]
+mod waiting;
 
-use support::case::{Play, Suite, server_key};
+use support::case::{Answer, Fault, Play, Suite, server_key};
 use support::check::{differences, refusal};
 use support::host::{Callout, State, Vm};
 use support::tally::Tally;
@@ -119,10 +123,17 @@ fn serve(vm: &Vm, suite: &Suite) -> Vec<Callout> {
     while let Some(callout) = vm.callouts().into_iter().next() {
         calls.push(callout.clone());
         match suite.servers.get(&server_key(&callout.target())) {
-            _ if callout.cluster != "jwks" => vm.fail(callout.token),
+            _ if callout.cluster != "jwks" => vm.unreachable(callout.token),
             Some(answer) if answer.delay_ms >= u64::from(callout.timeout_ms) => {
-                vm.fail(callout.token);
+                vm.answer(callout.token, 504, b"upstream request timeout");
             }
+            Some(Answer {
+                fault: Some(fault), ..
+            }) => match fault {
+                Fault::Closed => vm.unreachable(callout.token),
+                Fault::Cut => vm.fail(callout.token),
+                Fault::Long => vm.garble(callout.token),
+            },
             Some(answer) => {
                 let headers = answer.headers.iter();
                 let headers: Vec<_> = headers.map(|(n, v)| (n.as_str(), v.as_str())).collect();

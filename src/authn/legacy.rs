@@ -280,7 +280,10 @@ impl Policy {
     /// Who the peer is by its certificate, whose trust domain has to be ours.
     fn certified<'c>(&self, connection: &'c Connection<'_>) -> Result<Certified<'c>, Halt> {
         let peer = connection.peer();
-        let peer = peer.map_err(|Untold| Halt::Refused(Reason::ProxyUnreadable.into()))?;
+        let peer = peer.map_err(|Untold| match connection.is_unconfirmed() {
+            true => self.refused(Reason::PeerFailed),
+            false => Halt::Refused(Reason::ProxyUnreadable.into()),
+        })?;
         Ok(match peer.and_then(|id| id.strip_prefix("spiffe://")) {
             None => Certified::Nobody,
             Some(id) => match id.split_once('/') {

@@ -87,13 +87,15 @@ impl Locations {
     /// The tokens at these places.
     ///
     /// Envoy reads only the first parameter or cookie of a name. An upstream may read another, so
-    /// here each one is a token.
+    /// here each one is a token. An empty value is none to anybody: logging out leaves such cookies.
     pub(crate) fn find<'r>(&self, seen: &[Sighting<'r>]) -> Found<'r> {
         let mut found = Found::new();
         for seen in seen {
-            let mut add = |text| {
+            let mut add = |text: Cow<'r, [u8]>| {
                 let place = seen.place;
-                found.push(Token { text, place });
+                if !text.is_empty() {
+                    found.push(Token { text, place });
+                }
             };
             match seen.field {
                 Field::Cookie => {
@@ -290,7 +292,9 @@ mod tests {
             ("x-t", " Tok T", Some("T")),
             ("x-t", "\tTok T", Some("T")),
             ("x-p", " T ", Some("T")),
-            ("x-p", "", Some("")),
+            ("x-p", "", None),
+            ("x-p", " \t", None),
+            ("x-t", "Tok ", None),
             ("authorization", "Bearer T", None),
         ] {
             let found = texts(&own, &[(name, value)]);
@@ -324,7 +328,7 @@ mod tests {
             ("Token ", "TokenT", None),
             ("Bearer", "bearer T", Some("T")),
             ("Bearer", "bearerT", Some("T")),
-            ("Bearer", "Bearer", Some("")),
+            ("Bearer", "Bearer", None),
             ("Bearer", "Basic a, bearerT", Some("Basic a, bearerT")),
             ("", "Bearer T", Some("Bearer T")),
             ("T=", "T=x", Some("x")),
@@ -348,8 +352,10 @@ mod tests {
             ("/?access_token=T+", &["T+"]),
             ("/?access_token=T%zz", &["T%zz"]),
             ("/?access_token=A&access_token=B", &["A", "B"]),
-            ("/?access_token=", &[""]),
-            ("/?access_token", &[""]),
+            ("/?access_token=", &[]),
+            ("/?access_token", &[]),
+            ("/?access_token&access_token=&access_token=T", &["T"]),
+            ("/?access_token=%20", &[" "]),
             ("/?access_token2=T", &[]),
             ("/?ACCESS_TOKEN=T", &[]),
             ("/?a=b?access_token=T", &[]),
@@ -371,7 +377,9 @@ mod tests {
             (&["s=\"T\""], &["T"]),
             (&["s= T"], &[" T"]),
             (&["s=A; s=B"], &["A", "B"]),
-            (&["s="], &[""]),
+            (&["s="], &[]),
+            (&["s=\"\"", "s= ; s=T"], &["T"]),
+            (&["s=\"", "s=''", "s=\" \""], &["\"", "''", " "]),
             (
                 &["\ts=T", "a=1;\ts=U", "s =V", "s=W ; a=1"],
                 &["T", "U", "V", "W"],

@@ -1,129 +1,183 @@
 //! `check`: what is wrong with configurations, before a proxy refuses them.
 
 mod advice;
+mod mistake;
 pub(super) mod subject;
 
-use std::fs;
-use std::io;
+use std::collections::HashMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::Value;
 
 use self::advice::Advice;
+pub(super) use self::mistake::told as mistake_at;
 use self::subject::{Kind, Subject};
+use super::codes::Code;
 use super::configuration::elsewhere;
+use super::document::is_mentioned;
+pub(super) use super::files::files_in;
+use super::files::{Content, Files, Named};
 use super::finding::{Finding, Format, Severity, print};
+use super::progress::Progress;
 use super::source::{Source, Unreadable};
+use super::tally::Tally;
 use super::test::Suite;
-use super::{Failure, Status};
+use super::{Failure, Status, shown};
 use crate::config::reader::{Input, Mistake, Mistakes, Read, Report};
 use crate::istio::Resource;
 use crate::policy::Policy;
 
-/// What stands for mistakes where a code is needed.
-const MISTAKE: &str = "mistake";
+/// What stands for all codes.
+const ALL: &str = "all";
 
 /// Find what is wrong with configurations and Istio resources.
 ///
-/// Takes a plugin configuration (JSON or YAML), Istio resources, a WasmPlugin, an
-/// EnvoyExtensionPolicy, an Envoy configuration with the plugin in it, or policy tests, and shows
-/// every mistake where it stands. Advice is about what the plugin takes, and what may hurt later. Exit status: 0
-/// if there is no mistake, 1 if there is one, 2 if something can't be read.
+/// Takes a plugin configuration (JSON or YAML), Istio resources, a WasmPlugin, an EnvoyExtensionPolicy, an Envoy
+/// configuration with the plugin in it, a ConfigMap with any of these, or policy tests, and shows every mistake
+/// where it stands. Advice is about what the plugin takes, and what may hurt later. At the end it tells what it
+/// read, and what it didn't. For example: portcullis check policies --deny plain-http
+///
+/// Exit status: 0 if there is no mistake, 1 if there is one, or advice that is denied, 2 if something can't be read.
 #[derive(Args, Debug)]
 pub(super) struct Check {
     /// Files and folders; `-` is standard input.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "explain")]
     files: Vec<PathBuf>,
     /// How to print what is found.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Leave out advice of this code; docs/advice.md has them all.
+    #[arg(long, value_name = "CODE", value_parser = advice_codes(&[]), hide_possible_values = true)]
+    allow: Vec<String>,
+    /// Let advice of this code, or `all`, count as a mistake for the exit status.
+    #[arg(long, value_name = "CODE", value_parser = advice_codes(&[ALL]), hide_possible_values = true)]
+    deny: Vec<String>,
+    /// Tell what a code means, and how to mend what it is about.
+    #[arg(long, value_name = "CODE", value_enum, hide_possible_values = true)]
+    explain: Option<Code>,
+}
+
+/// The codes of advice, and other words.
+fn advice_codes(more: &[&'static str]) -> impl TypedValueParser<Value = String> {
+    let codes = Code::ALL.iter().filter(|code| **code != Code::Mistake);
+    let names = codes.map(|code| code.name()).chain(more.iter().copied());
+    PossibleValuesParser::new(names.collect::<Vec<_>>())
 }
 
 impl Check {
     pub(super) fn run(&self) -> Result<Status, Failure> {
+        if let Some(code) = self.explain {
+            super::print(&format!("{}\n\n{}\n", code.name(), code.explained()))?;
+            return Ok(Status::Right);
+        }
+        let progress = Progress::new();
         let mut checked = Checked::default();
-        for path in &self.files {
-            if path.is_dir() {
-                for file in files_in(path).map_err(Failure::of(path.display()))? {
-                    checked.file(&file, false)?;
-                }
-            } else if checked.file(path, true)? == 0 {
-                return Err(Failure(format!(
-                    "{}: there is nothing of Portcullis or Istio's security in it",
-                    path.display()
-                )));
-            }
+        let files = Files::of(&self.files);
+        files
+            .charts
+            .iter()
+            .for_each(|chart| checked.tally.chart(chart));
+        checked.failures.extend(files.failures);
+        for (number, file) in (1..).zip(&files.files) {
+            let count = files.files.len();
+            progress.doing(|| format!("reading {number} of {count}: {}", file.path.display()));
+            checked.file(file);
         }
-        if checked.files == 0 {
-            return Err(Failure(
-                "no .json, .yaml or .yml there has anything of Portcullis or Istio's security in it"
-                    .to_owned(),
-            ));
-        }
-        let files = checked.files;
-        let findings = checked.findings();
-        anstream::print!("{}", print(&findings, files, self.format));
+        progress.doing(|| "comparing policies".to_owned());
+        let (findings, tally, failures) = checked.finish();
+        let is_allowed = |code: Code| self.allow.iter().any(|allowed| allowed == code.name());
         let is_mistake = |finding: &Finding| finding.severity == Severity::Mistake;
-        Ok(match findings.iter().any(is_mistake) {
+        let told = |finding: &Finding| is_mistake(finding) || !is_allowed(finding.code);
+        let findings: Vec<Finding> = findings.into_iter().filter(told).collect();
+        progress.doing(|| "printing what was found".to_owned());
+        let has_ours = tally.has_ours() || findings.iter().any(is_mistake);
+        let printed = has_ours.then(|| print(&findings, &tally, self.format));
+        drop(progress);
+        for Failure(failure) in &failures {
+            super::tell(failure);
+        }
+        let Some(printed) = printed else {
+            return match failures.is_empty() {
+                true => Err(Failure(format!(
+                    "there is nothing of Portcullis or Istio's security in it: {tally}"
+                ))),
+                false => Ok(Status::Unread),
+            };
+        };
+        super::print(&printed)?;
+        if self.format != Format::Human {
+            super::tell(&tally.to_string());
+        }
+        let is_denied = |code: Code| {
+            let mut denied = self.deny.iter();
+            denied.any(|denied| denied == code.name() || denied == ALL)
+        };
+        let counts = |finding: &Finding| is_mistake(finding) || is_denied(finding.code);
+        Ok(match findings.iter().any(counts) {
             true => Status::Wrong,
-            false => Status::Right,
+            false if failures.is_empty() => Status::Right,
+            false => Status::Unread,
         })
     }
-}
-
-/// YAML and JSON in a folder and those below it, by name.
-pub(super) fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut entries: Vec<PathBuf> = fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<io::Result<_>>()?;
-    entries.sort();
-    let mut files = Vec::new();
-    for entry in entries {
-        let extension = entry.extension().and_then(|extension| extension.to_str());
-        if entry.is_dir() {
-            // What lies there in a Helm chart is text until it is rendered.
-            let is_unrendered = entry.ends_with("templates") && folder.join("Chart.yaml").exists();
-            if !is_unrendered {
-                files.extend(files_in(&entry)?);
-            }
-        } else if matches!(extension, Some("json" | "yaml" | "yml")) {
-            files.push(entry);
-        }
-    }
-    Ok(files)
 }
 
 /// What has been looked at.
 #[derive(Default)]
 struct Checked {
-    files: usize,
+    tally: Tally,
     findings: Vec<Finding>,
     /// Resources that stand alone are advised upon together, whatever files they are in.
     resources: Advice,
+    /// What couldn't be looked at.
+    failures: Vec<Failure>,
 }
 
 impl Checked {
-    /// Looks at a file, and tells how much there was in it to look at.
-    fn file(&mut self, path: &Path, is_named: bool) -> Result<usize, Failure> {
-        let source = Rc::new(Source::read(path)?);
-        let subjects = match source.documents() {
-            Ok(documents) => subject::find(&documents, &source, is_named),
-            Err(unreadable) => vec![Err(unreadable)],
-        };
-        self.files += usize::from(!subjects.is_empty());
-        let count = subjects.len();
-        for subject in subjects {
-            match subject {
-                Ok(subject) => self.subject(&source, &subject),
-                Err(Unreadable { span, message }) => {
-                    self.found(&source, Severity::Mistake, MISTAKE, span, message, None);
-                }
+    fn file(&mut self, file: &Named) {
+        let (source, documents) = match file.read(is_mentioned) {
+            Content::Documents(source, documents) => (Rc::new(source), documents),
+            Content::Wrong(source, unreadable) => {
+                self.tally.files += 1;
+                return self.wrong(&Rc::new(source), unreadable);
             }
+            Content::Others => return self.tally.no_document(&file.path),
+            Content::Missing(failure) => return self.failures.push(failure),
+        };
+        let mut tally = Tally::default();
+        tally.files = 1;
+        let found = subject::find(documents, &source, file.is_asked_for, &mut tally);
+        if found.is_empty() && file.is_asked_for {
+            let (name, others) = (shown::path(&file.path), tally.passed_over());
+            let others: String = others.iter().map(|part| format!("; {part}")).collect();
+            self.failures.push(Failure(format!(
+                "{name}: there is nothing of Portcullis or Istio's security in it{others}"
+            )));
         }
-        Ok(count)
+        self.tally.add(tally);
+        let subject::Found {
+            subjects, wrong, ..
+        } = found;
+        for subject in subjects {
+            self.subject(&source, &subject);
+        }
+        for unreadable in wrong {
+            self.wrong(&source, unreadable);
+        }
+    }
+
+    fn wrong(&mut self, source: &Rc<Source>, Unreadable { span, message }: Unreadable) {
+        self.found(
+            source,
+            Severity::Mistake,
+            Code::Mistake,
+            span,
+            message,
+            None,
+        );
     }
 
     fn subject(&mut self, source: &Rc<Source>, subject: &Subject) {
@@ -138,6 +192,7 @@ impl Checked {
                 advice.configuration(source, &subject.node, &elsewhere(&value, node));
                 self.findings.extend(advice.finish());
             }
+            Kind::NotRead(kind) => self.resources.not_read(source, &subject.node, kind),
             Kind::Resource => {
                 self.read::<Resource>(source, subject, &value);
                 self.resources.resource(source, &subject.node);
@@ -162,21 +217,13 @@ impl Checked {
         found: &[Mistake],
         are_warnings: bool,
     ) {
-        let (severity, code) = match are_warnings {
-            true => (Severity::Advice, "warning"),
-            false => (Severity::Mistake, MISTAKE),
-        };
-        for Mistake {
-            place,
-            is_name,
-            message,
-        } in found
-        {
-            let near = subject.node.spoken_of(place, message);
-            let place = near.as_ref().filter(|_| !is_name).unwrap_or(place);
-            let span = subject.node.pointed(place, *is_name, &source.text);
-            let help = is_name.then(|| alike(place, message)).flatten();
-            self.found(source, severity, code, span, message.clone(), help);
+        for found in found {
+            let (severity, code) = match are_warnings {
+                true => (Severity::Advice, Code::of_warning(&found.message)),
+                false => (Severity::Mistake, Code::Mistake),
+            };
+            let (span, message, help) = mistake_at(found, &subject.node, &source.text);
+            self.found(source, severity, code, span, message, help);
         }
     }
 
@@ -184,7 +231,7 @@ impl Checked {
         &mut self,
         source: &Rc<Source>,
         severity: Severity,
-        code: &'static str,
+        code: Code,
         span: Range<usize>,
         message: String,
         help: Option<String>,
@@ -200,34 +247,43 @@ impl Checked {
     }
 
     /// All that was found, each thing once: YAML can stand for many places by its anchors.
-    fn findings(self) -> Vec<Finding> {
+    fn finish(self) -> (Vec<Finding>, Tally, Vec<Failure>) {
         let mut findings = self.findings;
         findings.extend(self.resources.finish());
-        let mut sources: Vec<*const Source> = Vec::new();
+        let mut files: HashMap<*const Source, usize> = HashMap::new();
         for finding in &findings {
-            let source = Rc::as_ptr(&finding.source);
-            if !sources.contains(&source) {
-                sources.push(source);
-            }
+            let next = files.len();
+            files.entry(Rc::as_ptr(&finding.source)).or_insert(next);
         }
         let order = |finding: &Finding| {
-            let source = Rc::as_ptr(&finding.source);
-            let file = sources.iter().position(|known| *known == source);
-            (file, finding.span.start, finding.severity)
+            let file = files.get(&Rc::as_ptr(&finding.source));
+            (file.copied(), finding.span.start, finding.severity)
         };
         findings.sort_by_key(order);
         findings.dedup_by(|one, other| order(one) == order(other) && one.message == other.message);
-        findings
+        (once_a_file(findings), self.tally, self.failures)
     }
 }
 
-/// The name among those that a message offers that is most like the one that was written.
-fn alike(place: &crate::config::place::Place, message: &str) -> Option<String> {
-    let written = place.to_string();
-    let written = written.rsplit(['.', ']']).next()?;
-    let offered = message.split('`').skip(1).step_by(2);
-    let likeness = |name: &str| strsim::damerau_levenshtein(written, name);
-    let nearest = offered.min_by_key(|name| likeness(name))?;
-    let is_near = likeness(nearest) * 3 <= written.len().max(3);
-    is_near.then(|| format!("there is `{nearest}`"))
+/// What nearly every rule of a file lacks is said of the first.
+fn once_a_file(findings: Vec<Finding>) -> Vec<Finding> {
+    let is_one = |finding: &Finding| finding.code == Code::AnyAudience;
+    let mut counts: HashMap<*const Source, usize> = HashMap::new();
+    for finding in findings.iter().filter(|finding| is_one(finding)) {
+        *counts.entry(Rc::as_ptr(&finding.source)).or_default() += 1;
+    }
+    let first = |mut finding: Finding| {
+        if is_one(&finding) {
+            match counts.remove(&Rc::as_ptr(&finding.source))? {
+                1 => {}
+                2 => finding.message += " (and one of another rule in this file)",
+                count => {
+                    finding.message +=
+                        &format!(" (and those of {} more rules in this file)", count - 1);
+                }
+            }
+        }
+        Some(finding)
+    };
+    findings.into_iter().filter_map(first).collect()
 }

@@ -1,14 +1,17 @@
 //! The one configuration that a request is decided by, out of files.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::check::subject::{self, Kind, Subject};
-use super::source::{Source, Unreadable};
+use super::check::subject::{self, Found, Kind, Subject};
+use super::document::is_mentioned;
+use super::files::{Content, Files};
+use super::shown::{self, Secrets};
+use super::tally::Tally;
 use crate::config;
 use crate::config::reader::{Input, Readable, Report};
 use crate::istio::{Here, Resource, named};
@@ -44,13 +47,19 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 impl Configuration {
-    /// Reads files as `check` does: there is one configuration in them, or one is chosen, or there are
-    /// Istio's resources alone, which make one together.
-    pub(super) fn read<P: AsRef<Path>>(files: &[P], workload: &Workload) -> Result<Self, Failure> {
-        let mut configurations = found(files)?;
+    /// Reads files as `check` does, and counts what is in them: there is one configuration, or one is chosen, or
+    /// there are Istio's resources alone, which make one together.
+    pub(super) fn read(
+        files: &[PathBuf],
+        workload: &Workload,
+        tally: &mut Tally,
+    ) -> Result<Self, Failure> {
+        let mut configurations = found(files, tally)?;
         let count = configurations.len();
         let index = match (workload.plugin, count) {
-            (_, 0) => return Err(Failure("there is no configuration in the files".to_owned())),
+            (_, 0) => {
+                return Err(Failure(format!("there is no configuration in it: {tally}")));
+            }
             (None, 1) => 0,
             (None, _) => {
                 let numbered = (1..).zip(&configurations);
@@ -63,9 +72,10 @@ impl Configuration {
             }
             (Some(number), _) if (1..=count).contains(&number) => number - 1,
             _ => {
-                return Err(Failure(format!(
-                    "there are only {count} configurations in the files"
-                )));
+                return Err(Failure(match count {
+                    1 => "there is only one configuration in the files".to_owned(),
+                    count => format!("there are only {count} configurations in the files"),
+                }));
             }
         };
         Ok(configurations.swap_remove(index).1.of(workload))
@@ -97,6 +107,11 @@ impl Configuration {
                 true => "--namespace and --labels say where the proxy is, in a file of tests `namespace` and `labels`",
                 false => "`portcullis check` shows where",
             };
+            // What somebody wrote into a name can't be a line of ours.
+            let (text, document) = (mistakes.iter(), self.document.to_string());
+            let secrets = Secrets::of_source(&document);
+            let told = text.map(|mistake| shown::line(&secrets.unsaid(&document, &mistake.to_string())));
+            let mistakes = told.collect::<Vec<_>>().join("\n");
             Failure(format!("the configuration is refused; {help}:\n{mistakes}"))
         })
     }
@@ -107,17 +122,34 @@ impl Configuration {
 }
 
 /// The configurations in files, and where they are.
-fn found<P: AsRef<Path>>(files: &[P]) -> Result<Vec<(String, Configuration)>, Failure> {
+fn found(files: &[PathBuf], tally: &mut Tally) -> Result<Vec<(String, Configuration)>, Failure> {
+    let files = Files::of(files);
+    let mut failures = files.failures;
+    files.charts.iter().for_each(|chart| tally.chart(chart));
     let (mut configurations, mut resources) = (Vec::new(), Vec::new());
-    for path in files {
-        let source = Source::read(path.as_ref())?;
-        let unreadable = |Unreadable { span, message }: Unreadable| {
-            let (line, column) = source.position(span.start);
-            Failure(format!("{}:{line}:{column}: {message}", source.name))
+    for file in &files.files {
+        let (source, documents) = match file.read(is_mentioned) {
+            Content::Documents(source, documents) => (source, documents),
+            Content::Wrong(source, unreadable) => {
+                failures.push(source.failure(&unreadable));
+                continue;
+            }
+            Content::Others => {
+                tally.no_document(&file.path);
+                continue;
+            }
+            Content::Missing(failure) => {
+                failures.push(failure);
+                continue;
+            }
         };
-        let documents = source.documents().map_err(unreadable)?;
-        for found in subject::find(&documents, &source, true) {
-            let Subject { node, kind } = found.map_err(unreadable)?;
+        tally.files += 1;
+        let found = subject::find(documents, &source, file.is_asked_for, tally);
+        let Found {
+            subjects, wrong, ..
+        } = found;
+        failures.extend(wrong.iter().map(|unreadable| source.failure(unreadable)));
+        for Subject { node, kind } in subjects {
             let document = node.value();
             match kind {
                 Kind::Configuration(metadata) => {
@@ -131,9 +163,13 @@ fn found<P: AsRef<Path>>(files: &[P]) -> Result<Vec<(String, Configuration)>, Fa
                     configurations.push((place, configuration));
                 }
                 Kind::Resource => resources.push(document),
-                Kind::Suite => {}
+                Kind::NotRead(_) | Kind::Suite => {}
             }
         }
+    }
+    // A decision without what couldn't be read would be another one.
+    if let Some(failure) = Failure::all(failures) {
+        return Err(failure);
     }
     if configurations.is_empty() && !resources.is_empty() {
         let configuration = Configuration {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::Failure;
 use super::request::Written;
-use crate::check::{CheckAnswer, Checked};
+use crate::check::{CheckAnswer, CheckReply, Checked};
 use crate::evaluate::Known;
 use crate::explain::{Explanation, explain};
 use crate::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore, Origin};
@@ -65,10 +65,10 @@ pub(super) fn decide(
                 Some(passes) => {
                     checked.push(Checked {
                         id: check.id,
-                        answer: Some(CheckAnswer {
+                        reply: CheckReply::Answer(CheckAnswer {
                             status: if passes { 200 } else { 403 },
                             headers: Vec::new(),
-                            body: Vec::new(),
+                            body: Some(Vec::new()),
                         }),
                     });
                     true
@@ -122,7 +122,7 @@ fn fetch(
         });
         next = match keys.finish(id, answer, now) {
             Ok(Fetched::Next(fetch)) => Some(fetch),
-            Ok(Fetched::Keys(warnings)) => {
+            Ok(Fetched::Keys { warnings, .. }) => {
                 let left_out = |warning: &String| format!("keys of {issuer}: {warning}");
                 notes.extend(warnings.iter().map(left_out));
                 None

@@ -5,7 +5,6 @@ mod fetch;
 pub(super) mod told;
 mod tree;
 
-use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,7 +17,8 @@ use super::configuration::{Configuration, Workload, pair};
 use super::decision::{Outside, Wanted, decide, metadata};
 use super::request::{Ip, Written};
 use super::source::Source;
-use super::{Failure, Status};
+use super::tally::Tally;
+use super::{Failure, Status, shown};
 use crate::config::port::PortNumber;
 use crate::config::reader::{Input, Mistakes, Read as _, Report};
 use crate::json;
@@ -52,7 +52,7 @@ pub(super) struct Explain {
     /// Which entry of the HAR file, counted from 1.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "har")]
     entry: usize,
-    /// A file with a token, which is sent as `authorization: Bearer`; `-` is standard input.
+    /// A file with a token, or the token, which is sent as `authorization: Bearer`; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     token: Option<PathBuf>,
     /// The key set of an issuer, or the one that is at an address.
@@ -136,10 +136,11 @@ impl Explain {
         if let Some(file) = self.files.iter().find(is_address) {
             return Err(Failure(format!(
                 "{} is no file: write the request behind `--`, as for curl",
-                file.display()
+                shown::path(file)
             )));
         }
-        let configuration = Configuration::read(&self.files, &self.workload)?;
+        let mut tally = Tally::default();
+        let configuration = Configuration::read(&self.files, &self.workload, &mut tally)?;
         let policy = configuration.compile()?;
         let written = self.written()?;
         let request = written.request();
@@ -154,9 +155,10 @@ impl Explain {
             elsewhere: configuration.elsewhere(),
         };
         match self.format {
-            Format::Human => anstream::print!("{}", told.tree()),
-            Format::Json => anstream::println!("{:#}", told.json()),
+            Format::Human => super::print(&told.tree().to_string())?,
+            Format::Json => super::print(&(shown::json(&told.json()) + "\n"))?,
         }
+        super::tell(&tally.to_string());
         match &decision.explanation.outcome {
             Outcome::Forward(..) => Ok(Status::Right),
             Outcome::Refuse(..) => Ok(Status::Wrong),
@@ -183,9 +185,14 @@ impl Explain {
             (None, None) => curl::parse(&self.curl)?,
         };
         if let Some(path) = &self.token {
-            let text = Source::read(path)?.text;
+            // Somebody who has the token rather than a file with it means the same.
+            let given = path.to_string_lossy();
+            let text = match shown::is_token(&given) && !path.exists() {
+                true => given.into_owned(),
+                false => Source::read(path)?.text,
+            };
             let token = text.trim();
-            let token = token.strip_prefix("Bearer ").unwrap_or(token);
+            let token = token.strip_prefix("Bearer ").unwrap_or(token).trim();
             written.header("authorization", &format!("Bearer {token}"));
         }
         let facts = self;
@@ -211,7 +218,7 @@ fn from_json(path: &Path) -> Result<Written, Failure> {
     let report = Report::default();
     let read = Written::read(&Input::root(&document, &report));
     let read = report.into_result(read);
-    let refused = |mistakes: Mistakes| Failure(format!("{}: {mistakes}", path.display()));
+    let refused = |mistakes: Mistakes| Failure(format!("{}: {mistakes}", shown::path(path)));
     read.map(|(written, _)| written).map_err(refused)
 }
 
@@ -224,7 +231,7 @@ fn from_har(path: &Path, entry: usize) -> Result<Written, Failure> {
                 .get(entry.wrapping_sub(1))?
                 .get("request")
         })
-        .ok_or_else(|| Failure(format!("{}: there is no entry {entry}", path.display())))?;
+        .ok_or_else(|| Failure(format!("{}: there is no entry {entry}", shown::path(path))))?;
     let text = |value: &Value, name: &str| value.get(name)?.as_str().map(str::to_owned);
     let mut written = Written {
         method: text(request, "method"),
@@ -256,8 +263,8 @@ impl<'a> Given<'a> {
         fetches: bool,
     ) -> Result<Self, Failure> {
         let read = |(name, file): &'a (String, String)| {
-            let bytes = fs::read(file).map_err(Failure::of(file))?;
-            Ok((name.as_str(), bytes))
+            let keys = Source::read(Path::new(file))?;
+            Ok((name.as_str(), keys.text.into_bytes()))
         };
         Ok(Self {
             keys: keys.iter().map(read).collect::<Result<_, _>>()?,

@@ -1,23 +1,22 @@
 //! What is found in files, and the forms in which it is told.
 
-use std::fmt::Write as _;
+mod human;
+mod machine;
+mod page;
+
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use clap::ValueEnum;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Value, json};
 
+use self::page::Pages;
+use super::codes::Code;
 use super::source::Source;
+use super::tally::{Tally, counted};
 
-/// What is percent-encoded where a path becomes a URI (RFC 3986 section 3.3).
-const NOT_IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'/')
-    .remove(b'_')
-    .remove(b'~');
+/// As many findings of a code are shown to people. Who repeats a mistake repeats how it is mended.
+const MOST_OF_A_CODE: usize = 50;
 
 /// The form of what is printed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -56,7 +55,7 @@ impl Severity {
 pub(super) struct Finding {
     pub(super) severity: Severity,
     /// What kind of thing, in a word or some that stay the same.
-    pub(super) code: &'static str,
+    pub(super) code: Code,
     pub(super) source: Rc<Source>,
     /// In bytes of the source.
     pub(super) span: Range<usize>,
@@ -64,156 +63,62 @@ pub(super) struct Finding {
     pub(super) help: Option<String>,
 }
 
-impl Finding {
-    fn path(&self) -> &str {
-        &self.source.name
-    }
-
-    fn positions(&self) -> ((usize, usize), (usize, usize)) {
-        let position = |offset| self.source.position(offset);
-        (position(self.span.start), position(self.span.end))
-    }
-
-    /// What is wrong, and what helps, in one text.
-    fn whole_message(&self) -> String {
-        match &self.help {
-            Some(help) => format!("{}; {help}", self.message),
-            None => self.message.clone(),
-        }
-    }
-
-    fn human(&self, renderer: &Renderer) -> String {
-        let level = match self.severity {
-            Severity::Mistake => Level::ERROR.with_name("mistake"),
-            Severity::Advice => Level::WARNING.with_name("advice"),
-        };
-        let title = level.primary_title(&self.message);
-        let title = match self.severity {
-            Severity::Mistake => title,
-            Severity::Advice => title.id(self.code),
-        };
-        let snippet = Snippet::source(&self.source.text)
-            .path(self.path())
-            .annotation(AnnotationKind::Primary.span(self.span.clone()));
-        let group = title.element(snippet);
-        let help = self.help.iter().map(|help| Level::HELP.message(help));
-        renderer.render(&[group.elements(help)])
-    }
-
-    fn json(&self) -> Value {
-        let ((line, column), (end_line, end_column)) = self.positions();
-        json!({
-            "severity": self.severity.name(),
-            "code": self.code,
-            "file": self.path(),
-            "line": line,
-            "column": column,
-            "endLine": end_line,
-            "endColumn": end_column,
-            "message": self.message,
-            "help": self.help,
-        })
-    }
-
-    fn sarif(&self) -> Value {
-        let ((line, column), (end_line, end_column)) = self.positions();
-        let level = match self.severity {
-            Severity::Mistake => "error",
-            Severity::Advice => "note",
-        };
-        let uri = utf8_percent_encode(self.path(), NOT_IN_PATHS).to_string();
-        json!({
-            "ruleId": self.code,
-            "level": level,
-            "message": { "text": self.whole_message() },
-            "locations": [{ "physicalLocation": {
-                "artifactLocation": { "uri": uri },
-                "region": {
-                    "startLine": line, "startColumn": column,
-                    "endLine": end_line, "endColumn": end_column,
-                },
-            } }],
-        })
-    }
-
-    /// A workflow command; what would end one of its parts is percent-encoded.
-    fn github(&self) -> String {
-        let ((line, column), (end_line, end_column)) = self.positions();
-        let command = match self.severity {
-            Severity::Mistake => "error",
-            Severity::Advice => "notice",
-        };
-        let text = |text: &str| text.replace('%', "%25").replace('\n', "%0A");
-        let property = |value| text(value).replace(':', "%3A").replace(',', "%2C");
-        format!(
-            "::{command} file={},line={line},endLine={end_line},col={column},endColumn={end_column},\
-             title={}::{}",
-            property(self.path()),
-            property(self.code),
-            text(&self.whole_message()),
-        )
-    }
-}
-
-/// What is printed of all that was found in so many files.
-pub(super) fn print(findings: &[Finding], files: usize, format: Format) -> String {
+/// What is printed of all that was found.
+pub(super) fn print(findings: &[Finding], tally: &Tally, format: Format) -> String {
+    let pages = Pages::of(findings);
     match format {
-        Format::Human => human(findings, files),
-        Format::Json => {
-            let findings: Vec<Value> = findings.iter().map(Finding::json).collect();
-            format!("{:#}\n", Value::Array(findings))
+        Format::Human => {
+            let (shown, left) = most(findings);
+            let files = counted(tally.files, "file", "files");
+            let end = format!("{files}: {}\n{tally}", verdict(findings));
+            human::all(&shown, &left, &pages, &end)
         }
-        Format::Sarif => format!("{:#}\n", sarif(findings)),
-        Format::Github => findings.iter().fold(String::new(), |mut text, finding| {
-            let _ = writeln!(text, "{}", finding.github());
-            text
-        }),
+        Format::Json => machine::json(findings, &pages),
+        Format::Sarif => machine::sarif(findings, &pages, tally),
+        Format::Github => {
+            let (shown, left) = most(findings);
+            machine::github(&shown, &left, &pages)
+        }
     }
 }
 
-fn human(findings: &[Finding], files: usize) -> String {
-    let renderer = Renderer::styled();
-    let mut text = String::new();
-    for finding in findings {
-        let _ = writeln!(text, "{}\n", finding.human(&renderer));
-    }
+/// How many of each there are.
+fn verdict(findings: &[Finding]) -> String {
     let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
-    let counted = |count: usize, none: &str, one: &str, more: &str| match count {
+    let or_none = |count: usize, none: &str, one: &str, more: &str| match count {
         0 => format!("no {none}"),
-        1 => format!("1 {one}"),
-        count => format!("{count} {more}"),
+        count => counted(count, one, more),
     };
-    let mistakes = counted(count(Severity::Mistake), "mistakes", "mistake", "mistakes");
-    let advice = counted(
-        count(Severity::Advice),
-        "advice",
-        "piece of advice",
-        "pieces of advice",
-    );
-    let files = counted(files, "files", "file", "files");
-    let _ = writeln!(text, "{files}: {mistakes}, {advice}");
-    text
+    format!(
+        "{}, {}",
+        or_none(count(Severity::Mistake), "mistakes", "mistake", "mistakes"),
+        or_none(
+            count(Severity::Advice),
+            "advice",
+            "piece of advice",
+            "pieces of advice"
+        )
+    )
 }
 
-/// SARIF 2.1.0 (OASIS), with what its readers ask for.
-fn sarif(findings: &[Finding]) -> Value {
-    let mut codes: Vec<&str> = findings.iter().map(|finding| finding.code).collect();
-    codes.sort_unstable();
-    codes.dedup();
-    let rules: Vec<Value> = codes.iter().map(|code| json!({ "id": code })).collect();
-    let results: Vec<Value> = findings.iter().map(Finding::sarif).collect();
-    json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": { "driver": {
-                "name": "portcullis",
-                "version": env!("CARGO_PKG_VERSION"),
-                "informationUri": env!("CARGO_PKG_REPOSITORY"),
-                "rules": rules,
-            } },
-            "columnKind": "unicodeCodePoints",
-            "results": results,
-        }],
-    })
+/// The first of each code, and how many more there are.
+fn most(findings: &[Finding]) -> (Vec<&Finding>, BTreeMap<(Severity, Code), usize>) {
+    let (mut counts, mut left) = (BTreeMap::new(), BTreeMap::new());
+    let shown = findings.iter().filter(|finding| {
+        let code = (finding.severity, finding.code);
+        let count: &mut usize = counts.entry(code).or_default();
+        *count += 1;
+        let is_shown = *count <= MOST_OF_A_CODE;
+        if !is_shown {
+            *left.entry(code).or_default() += 1;
+        }
+        is_shown
+    });
+    (shown.collect(), left)
+}
+
+/// What stands for those that aren't shown.
+fn more(code: Code, count: usize) -> String {
+    let code = code.name();
+    format!("and {count} more of `{code}`; --format json has all")
 }

@@ -2,7 +2,6 @@
 
 mod serve;
 
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use self::serve::Serve;
 use super::mint::{Algorithm, SigningKey};
 use super::source::Source;
-use super::{Failure, Status};
+use super::{Failure, Status, shown};
 
 /// Make keys for tests, and publish them.
 #[derive(Args, Debug)]
@@ -86,14 +85,13 @@ impl Public {
 }
 
 fn print(keys: Vec<Value>) -> Result<Status, Failure> {
-    writeln!(io::stdout(), "{:#}", json!({ "keys": keys }))
-        .map_err(Failure::of("the keys can't be written"))?;
+    super::print(&format!("{:#}\n", json!({ "keys": keys })))?;
     Ok(Status::Right)
 }
 
 fn read(file: &Path) -> Result<Vec<SigningKey>, Failure> {
-    let Source { name, text } = Source::read(file)?;
-    SigningKey::parse_all(&text).map_err(|error| Failure(format!("{name}: {error}")))
+    let source = Source::read(file)?;
+    SigningKey::parse_all(&source.text).map_err(|error| source.wrong(&error))
 }
 
 /// The public keys of a file.
@@ -103,7 +101,7 @@ fn published(file: &Path) -> Result<Vec<Value>, Failure> {
     if public.is_empty() {
         return Err(Failure(format!(
             "{}: nothing of a secret is public: write it in `jwks` of the rule",
-            file.display()
+            shown::path(file)
         )));
     }
     Ok(public)

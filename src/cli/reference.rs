@@ -11,7 +11,7 @@ const INTRODUCTION: &str = "\
 # Every field
 
 What may stand in a configuration, by where it stands. What the fields do together, with examples: [configuration](configuration.md).
-Where no default is written, a field that isn't there asks for nothing. A `duration` is text such as `5s`, `1m30s` or `500ms`.
+If no default is written, a field that isn't there asks for nothing. A `duration` is text such as `5s`, `1m30s` or `500ms`.
 ";
 
 /// How the definitions of what stands inside Istio resources are marked.
@@ -159,8 +159,8 @@ impl<'a> Reference<'a> {
         if !others.is_empty() {
             writeln!(page, "The same stands in {}.\n", list(&others, "and"))?;
         }
-        writeln!(page, "| field | type | meaning | default |")?;
-        writeln!(page, "|---|---|---|---|")?;
+        writeln!(page, "| field | type | meaning |")?;
+        writeln!(page, "|---|---|---|")?;
         let istio = self.definitions.get(&format!("{}{ISTIO}", section.name));
         for (name, field) in self.fields(section.name) {
             let told = field["description"].as_str().unwrap_or_default();
@@ -169,13 +169,14 @@ impl<'a> Reference<'a> {
             if istio.is_some_and(|istio| istio["properties"].get(name).is_none()) {
                 meaning.push_str(" Short form only.");
             }
-            let default = match self.required(section.name).any(|needed| needed == name) {
-                true => "required",
-                false => default.strip_suffix('.').unwrap_or(default),
-            };
-            let cells = [self.kind(field, ""), meaning, default.to_owned()];
-            let [kind, meaning, default] = cells.map(|cell| cell.replace('|', "\\|"));
-            writeln!(page, "| `{name}` | {kind} | {meaning} | {default} |")?;
+            if self.required(section.name).any(|needed| needed == name) {
+                meaning.push_str(" **Required.**");
+            } else if !default.is_empty() {
+                meaning.push_str(&format!(" *Default:* {default}"));
+            }
+            let cells = [self.kind(field, ""), meaning];
+            let [kind, meaning] = cells.map(|cell| cell.replace('|', "\\|"));
+            writeln!(page, "| `{name}` | {kind} | {meaning} |")?;
         }
         Ok(())
     }

@@ -1,17 +1,27 @@
 //! Files, and the documents in them with the place of each value.
 
-use std::fmt;
-use std::io::{self, Read as _};
+mod diagnosis;
+mod node;
+mod text;
+mod within;
+mod yaml;
+
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
-use serde_saphyr::{Location, MessageFormatter as _, Spanned, UserMessageFormatter};
+use serde_json::Value;
 
+pub(super) use self::diagnosis::RENDER;
+pub(super) use self::node::{Content, Name, Node};
+use self::within::Within;
 use super::Failure;
-use crate::config::place::{Place, Step};
+use super::shown::{self, Secrets};
 use crate::json;
+
+/// Octets of a file, so that none takes all memory: some 100,000 policies.
+const LARGEST: u64 = 64 << 20;
 
 /// Text that was read from somewhere.
 #[derive(Debug)]
@@ -28,33 +38,68 @@ pub(super) struct Unreadable {
     pub(super) message: String,
 }
 
-impl Source {
-    /// Reads a file, or for `-` what is piped in.
-    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
-        if path == Path::new("-") {
-            let mut text = String::new();
-            let read = io::stdin().read_to_string(&mut text);
-            read.map_err(Failure::of("standard input"))?;
-            return Ok(Self {
-                name: "<stdin>".to_owned(),
-                text,
-            });
+impl Unreadable {
+    fn moved(self, to: &Within) -> Self {
+        Self {
+            span: to.moved(&self.span),
+            ..self
         }
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(Failure::of(&name))?;
-        Ok(Self { name, text })
+    }
+}
+
+/// Why there is no text.
+pub(super) enum Unread {
+    /// The file can't be had.
+    Missing(Failure),
+    /// It isn't text: what of it is, and what isn't.
+    Garbled(Source, Unreadable),
+}
+
+impl Source {
+    /// Reads a file that somebody names, or for `-` what is piped in.
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        Self::open(path).map_err(|unread| match unread {
+            Unread::Missing(failure) => failure,
+            Unread::Garbled(source, unreadable) => source.failure(&unreadable),
+        })
+    }
+
+    /// The same, with what can be read of a file that isn't text.
+    pub(super) fn open(path: &Path) -> Result<Self, Unread> {
+        if path == Path::new("-") {
+            let bytes = bytes(io::stdin().lock());
+            let bytes = bytes.map_err(Failure::of("standard input"));
+            return Self::of("<stdin>".to_owned(), bytes.map_err(Unread::Missing)?);
+        }
+        let name = shown::path(path);
+        let bytes = regular(path).and_then(bytes).map_err(Failure::of(&name));
+        Self::of(path.display().to_string(), bytes.map_err(Unread::Missing)?)
+    }
+
+    fn of(name: String, bytes: Vec<u8>) -> Result<Self, Unread> {
+        match text::decoded(bytes) {
+            Ok(text) => Ok(Self { name, text }),
+            Err((text, unreadable)) => Err(Unread::Garbled(Self { name, text }, unreadable)),
+        }
     }
 
     /// The documents of the text: one of JSON, or any number of YAML. JSON is held to what the
     /// plugin takes, which is less than YAML does.
     pub(super) fn documents(&self) -> Result<Vec<Node>, Unreadable> {
-        let is_json = match Path::new(&self.name).extension() {
-            Some(extension) => extension == "json",
-            None => self.text.trim_start().starts_with('{'),
-        };
-        match is_json {
+        match self.is_json() {
             true => Ok(vec![from_json(&self.text)?]),
-            false => from_yaml(&self.text),
+            false => yaml::documents(&self.text),
+        }
+    }
+
+    fn is_json(&self) -> bool {
+        match Path::new(&self.name).extension() {
+            Some(extension) => extension == "json",
+            // YAML takes names without quotes, which JSON doesn't.
+            None => {
+                let rest = self.text.trim_start().strip_prefix('{');
+                rest.is_some_and(|rest| rest.trim_start().starts_with(['"', '}']))
+            }
         }
     }
 
@@ -67,182 +112,46 @@ impl Source {
             line.chars().count() + 1,
         )
     }
-}
 
-/// A value, and where it is written.
-#[derive(Clone, Debug)]
-pub(super) struct Node {
-    /// In bytes of the source.
-    pub(super) span: Range<usize>,
-    pub(super) content: Content,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Content {
-    Scalar(Value),
-    List(Vec<Node>),
-    Object(Vec<(Name, Node)>),
-}
-
-/// The name of a member, and where it is written.
-#[derive(Clone, Debug)]
-pub(super) struct Name {
-    pub(super) span: Range<usize>,
-    pub(super) text: String,
-}
-
-impl Node {
-    pub(super) fn value(&self) -> Value {
-        match &self.content {
-            Content::Scalar(value) => value.clone(),
-            Content::List(items) => Value::Array(items.iter().map(Self::value).collect()),
-            Content::Object(members) => {
-                let members = members.iter();
-                let members = members.map(|(name, node)| (name.text.clone(), node.value()));
-                Value::Object(members.collect::<Map<_, _>>())
-            }
-        }
+    /// What is wrong with the whole of it, in which no secret of it is quoted.
+    pub(super) fn wrong(&self, message: &str) -> Failure {
+        let message = Secrets::of_source(&self.text).unsaid(&self.text, message);
+        Failure(format!("{}: {message}", self.name))
     }
 
-    pub(super) fn text(&self) -> Option<&str> {
-        match &self.content {
-            Content::Scalar(Value::String(text)) => Some(text),
-            _ => None,
-        }
-    }
-
-    pub(super) fn items(&self) -> &[Self] {
-        match &self.content {
-            Content::List(items) => items,
-            _ => &[],
-        }
-    }
-
-    pub(super) fn members(&self) -> &[(Name, Self)] {
-        match &self.content {
-            Content::Object(members) => members,
-            _ => &[],
-        }
-    }
-
-    pub(super) fn member(&self, name: &str) -> Option<(&Name, &Self)> {
-        let mut members = self.members().iter();
-        let (name, node) = members.find(|(own, _)| own.text == name)?;
-        Some((name, node))
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<&Self> {
-        self.member(name).map(|(_, node)| node)
-    }
-
-    /// The value behind several names.
-    pub(super) fn dig(&self, names: &[&str]) -> Option<&Self> {
-        names.iter().try_fold(self, |node, name| node.get(name))
-    }
-
-    /// What to point at for what is wrong at a place.
-    pub(super) fn pointed(&self, place: &Place, is_name: bool, source: &str) -> Range<usize> {
-        let (mut node, mut name) = (self, None);
-        for step in place.steps() {
-            let next = match step {
-                Step::Item(index) => node.items().get(*index).map(|item| (None, item)),
-                Step::Member(name) => node.member(name).map(|(name, node)| (Some(name), node)),
-            };
-            let Some(next) = next else { break };
-            (name, node) = next;
-        }
-        match (&node.content, name) {
-            (_, Some(name)) if is_name => name.span.clone(),
-            (Content::Scalar(value), _) if !value.is_null() => node.span.clone(),
-            (_, Some(name)) => name.span.clone(),
-            _ => first_line(&node.span, source),
-        }
-    }
-
-    /// The member at a place of which a message speaks first, in backticks.
-    pub(super) fn spoken_of(&self, place: &Place, message: &str) -> Option<Place> {
-        let object = place
-            .steps()
-            .iter()
-            .try_fold(self, |node, step| match step {
-                Step::Item(index) => node.items().get(*index),
-                Step::Member(name) => node.get(name),
-            })?;
-        let mut words = message.split('`').skip(1).step_by(2);
-        words.find_map(|word| {
-            let (name, index) = word.split_once('[').unwrap_or((word, ""));
-            let place = object.member(name).map(|_| place.clone().member(name))?;
-            let index = index.strip_suffix(']').and_then(|index| index.parse().ok());
-            Some(match index {
-                Some(index) => place.item(index),
-                None => place,
-            })
-        })
-    }
-
-    /// The same with every place moved.
-    fn moved(self, to: &impl Fn(Range<usize>) -> Range<usize>) -> Self {
-        let content = match self.content {
-            Content::Scalar(value) => Content::Scalar(value),
-            Content::List(items) => {
-                Content::List(items.into_iter().map(|item| item.moved(to)).collect())
-            }
-            Content::Object(members) => {
-                let moved = |(name, node): (Name, Self)| {
-                    let span = to(name.span);
-                    (Name { span, ..name }, node.moved(to))
-                };
-                Content::Object(members.into_iter().map(moved).collect())
-            }
-        };
-        Self {
-            span: to(self.span),
-            content,
-        }
-    }
-
-    /// The JSON in this string, with places in the source that the string is in.
-    pub(super) fn json(&self, source: &str) -> Result<Self, Unreadable> {
-        let text = self.text().unwrap_or_default();
-        let to = |span: Range<usize>| moved(text, &span, &self.span, source);
-        match from_json(text) {
-            Ok(node) => Ok(node.moved(&to)),
-            Err(Unreadable { span, message }) => Err(Unreadable {
-                span: to(span),
-                message,
-            }),
-        }
+    /// What is wrong there, in a line.
+    pub(super) fn failure(&self, unreadable: &Unreadable) -> Failure {
+        let (line, column) = self.position(unreadable.span.start);
+        let message = Secrets::of_source(&self.text).unsaid(&self.text, &unreadable.message);
+        Failure(format!("{}:{line}:{column}: {message}", self.name))
     }
 }
 
-/// The rest of the line on which something starts, or as much of it as it is long.
-fn first_line(span: &Range<usize>, source: &str) -> Range<usize> {
-    let rest = source.get(span.start..).unwrap_or_default();
-    let line = rest.lines().next().unwrap_or_default().trim_end();
-    span.start..span.start + line.len()
+/// A file to be read. Pipes and devices are read where somebody put them in a file's place, as `<(command)` does.
+fn regular(path: &Path) -> io::Result<File> {
+    let kind = fs::metadata(path)?;
+    let is_handed_over = ["/dev/fd/", "/dev/stdin", "/proc/self/fd/"]
+        .iter()
+        .any(|start| path.to_string_lossy().starts_with(start));
+    if kind.is_dir() {
+        return Err(io::Error::other("it is a folder"));
+    }
+    if !kind.is_file() && !is_handed_over {
+        return Err(io::Error::other("it is a pipe or a device, not a file"));
+    }
+    File::open(path)
 }
 
-/// Where a part of a string stands in the source: the string's lines are looked for there, as a
-/// block scalar has them, each behind its margin. A string that is written in another way is taken
-/// as one.
-fn moved(text: &str, part: &Range<usize>, whole: &Range<usize>, source: &str) -> Range<usize> {
-    let found = || {
-        let before = text.get(..part.start)?;
-        let number = before.matches('\n').count();
-        let line = text.lines().nth(number)?;
-        let column = before.rsplit('\n').next()?.len();
-        let start = whole.start + source.get(whole.clone())?.find(text.lines().next()?)?;
-        let lines_before: usize = source
-            .get(start..)?
-            .split_inclusive('\n')
-            .take(number)
-            .map(str::len)
-            .sum();
-        let at = start + lines_before;
-        let at = at + source.get(at..)?.lines().next()?.find(line)?;
-        Some(at + column..at + column + part.len())
-    };
-    found().unwrap_or_else(|| whole.clone())
+fn bytes(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > LARGEST {
+        true => Err(io::Error::other(format!(
+            "it is larger than {} MiB: split it",
+            LARGEST >> 20
+        ))),
+        false => Ok(bytes),
+    }
 }
 
 fn from_json(text: &str) -> Result<Node, Unreadable> {
@@ -253,12 +162,9 @@ fn from_json(text: &str) -> Result<Node, Unreadable> {
         let at = (0..=at).rev().find(|at| text.is_char_boundary(*at));
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or(&message);
-        Unreadable {
-            span: at.map(|at| at..at).unwrap_or_default(),
-            message: format!("not JSON: {message}"),
-        }
+        diagnosis::of_json(text, at.unwrap_or_default(), message)
     })?;
-    let located = from_yaml(text).ok().and_then(|mut nodes| nodes.pop());
+    let located = yaml::documents(text).ok().and_then(|mut nodes| nodes.pop());
     // YAML takes all JSON but for tabs at the start of some lines.
     Ok(located.unwrap_or_else(|| unplaced(value)))
 }
@@ -279,23 +185,6 @@ fn unplaced(value: Value) -> Node {
     }
 }
 
-fn from_yaml(text: &str) -> Result<Vec<Node>, Unreadable> {
-    let options = serde_saphyr::options! {
-        budget: None,
-        with_snippet: false,
-    };
-    serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
-        let (line, column) = error
-            .location()
-            .map_or((1, 1), |at| (at.line(), at.column()));
-        let at = offset(text, line, column);
-        Unreadable {
-            span: at..at,
-            message: format!("not YAML: {}", UserMessageFormatter.format_message(&error)),
-        }
-    })
-}
-
 /// The byte at a line and a column, in characters, both counted from 1.
 fn offset(text: &str, line: u64, column: u64) -> usize {
     let before = |count: u64| usize::try_from(count.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -307,82 +196,4 @@ fn offset(text: &str, line: u64, column: u64) -> usize {
             .take(before(column))
             .map(char::len_utf8)
             .sum::<usize>()
-}
-
-fn span(location: Location) -> Range<usize> {
-    let bytes = |count: Option<u64>| count.and_then(|count| count.try_into().ok());
-    let start: usize = bytes(location.span().byte_offset()).unwrap_or_default();
-    start..start + bytes(location.span().byte_len()).unwrap_or_default()
-}
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let located = Spanned::<Content>::deserialize(deserializer)?;
-        Ok(Self {
-            span: span(located.defined),
-            content: located.value,
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for Content {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Contents)
-    }
-}
-
-struct Contents;
-
-impl<'de> Visitor<'de> for Contents {
-    type Value = Content;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a value that JSON has")
-    }
-
-    fn visit_unit<E>(self) -> Result<Content, E> {
-        Ok(Content::Scalar(Value::Null))
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Content, E> {
-        Ok(Content::Scalar(Value::Bool(value)))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Content, E> {
-        Ok(Content::Scalar(Value::Number(value.into())))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Content, E> {
-        Ok(Content::Scalar(Value::Number(value.into())))
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Content, E> {
-        let number = Number::from_f64(value);
-        let number = number.ok_or_else(|| E::custom("this number can't be written in JSON"))?;
-        Ok(Content::Scalar(Value::Number(number)))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Content, E> {
-        Ok(Content::Scalar(Value::String(value.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Content, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = access.next_element()? {
-            items.push(item);
-        }
-        Ok(Content::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Content, A::Error> {
-        let mut members = Vec::new();
-        while let Some(name) = access.next_key::<Spanned<String>>()? {
-            let name = Name {
-                span: span(name.defined),
-                text: name.value,
-            };
-            members.push((name, access.next_value()?));
-        }
-        Ok(Content::Object(members))
-    }
 }

@@ -1,24 +1,26 @@
 //! `test`: whether policies decide as their authors expect.
 
+mod found;
 mod issuers;
 mod report;
 mod suite;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
+use self::found::{Tests, suites};
 use self::issuers::Issuers;
 pub(super) use self::suite::Suite;
-use self::suite::{Configured, Expected, Number};
-use super::configuration::{Configuration, Workload};
+use self::suite::{Expected, Number};
+use super::configuration::Workload;
 use super::decision::{Decision, Outside, Wanted, decide, metadata};
 use super::explain::{now, told::Told};
-use super::source::{Source, Unreadable};
+use super::files::Files;
+use super::tally::Tally;
 use super::{Failure, Status};
-use crate::config::reader::{Input, Mistakes, Read as _, Report};
 use crate::explain::Stage;
 use crate::jwks::FetchError;
 use crate::outcome::Outcome;
@@ -28,11 +30,13 @@ use crate::reply::reply;
 ///
 /// A file names a configuration, tokens by their claims, and tests: requests and what is expected of
 /// them. Keys are made for it, in the place of the issuers' own, so that no real token is needed and
-/// nothing is fetched. Exit status: 0 if all is as expected, 1 if something isn't, 2 if a file can't
-/// be run.
+/// nothing is fetched. Of a folder every file is run that has `configuration` and `tests`. For example: portcullis
+/// test envoy/tests.yaml
+///
+/// Exit status: 0 if all is as expected, 1 if something isn't, 2 if a file can't be run.
 #[derive(Args, Debug)]
 pub(super) struct Test {
-    /// Files of tests, in YAML or JSON.
+    /// Files of tests, in YAML or JSON, and folders.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// How to print what came of them.
@@ -71,123 +75,107 @@ struct Outcomes {
 
 impl Test {
     pub(super) fn run(&self) -> Result<Status, Failure> {
-        let ran: Vec<Ran> = self
-            .files
-            .iter()
-            .map(|file| run(file))
-            .collect::<Result<_, _>>()?;
-        anstream::print!(
-            "{}",
-            match self.format {
-                Format::Human => report::table(&ran),
-                Format::Junit => report::junit(&ran),
+        let mut tally = Tally::default();
+        let mut files = Files::of(&self.files);
+        files.charts.iter().for_each(|chart| tally.chart(chart));
+        let mut failures = std::mem::take(&mut files.failures);
+        let (suites, unread) = suites(&files, &mut tally);
+        failures.extend(unread);
+        let mut ran = Vec::new();
+        for suite in &suites {
+            match suite.run(&mut tally) {
+                Ok(suite) => ran.push(suite),
+                Err(failure) => failures.push(failure),
             }
-        );
+        }
+        let is_whole = failures.is_empty();
+        match Failure::all(failures) {
+            Some(failure) if ran.is_empty() => return Err(failure),
+            Some(Failure(failure)) => super::tell(&failure),
+            None if ran.is_empty() => {
+                return Err(Failure(format!("there are no tests in it: {tally}")));
+            }
+            None => {}
+        }
+        super::print(&match self.format {
+            Format::Human => report::table(&ran),
+            Format::Junit => report::junit(&ran),
+        })?;
+        super::tell(&tally.to_string());
         let mut results = ran.iter().flat_map(|ran| &ran.results);
         Ok(match results.all(|result| result.differences.is_empty()) {
+            _ if !is_whole => Status::Unread,
             true => Status::Right,
             false => Status::Wrong,
         })
     }
 }
 
-fn read(path: &Path) -> Result<Suite, Failure> {
-    let source = Source::read(path)?;
-    let at = |offset, message: &str| {
-        let (line, column) = source.position(offset);
-        format!("{}:{line}:{column}: {message}", source.name)
-    };
-    let unreadable = |Unreadable { span, message }| Failure(at(span.start, &message));
-    let documents = source.documents().map_err(unreadable)?;
-    let [document] = documents.as_slice() else {
-        return Err(Failure(format!(
-            "{}: tests are one document with `configuration` and `tests`, and this has {}: name the \
-             policies in `configuration`",
-            source.name,
-            documents.len()
-        )));
-    };
-    let (value, report) = (document.value(), Report::default());
-    let suite = Suite::read(&Input::root(&value, &report));
-    let told = |Mistakes(mistakes)| {
-        let mistakes = mistakes.iter().map(|mistake| {
-            let span = document.pointed(&mistake.place, mistake.is_name, &source.text);
-            at(span.start, &mistake.message)
-        });
-        Failure(mistakes.collect::<Vec<_>>().join("\n"))
-    };
-    Ok(report.into_result(suite).map_err(told)?.0)
-}
-
-fn run(path: &Path) -> Result<Ran, Failure> {
-    let suite = read(path)?;
-    let workload = Workload {
-        plugin: suite
-            .plugin
-            .and_then(|Number(number)| number.try_into().ok()),
-        namespace: suite.namespace.clone(),
-        labels: suite.labels.clone().into_iter().collect(),
-    };
-    let mut configuration = match &suite.configuration {
-        Configured::File(file) => {
-            let folder = path.parent().unwrap_or(Path::new(""));
-            Configuration::read(&[folder.join(file)], &workload)?
-        }
-        Configured::Inline(document) => Configuration::inline(document.clone()).of(&workload),
-    };
-    // With the keys that are made for it a mistake in its own wouldn't be seen.
-    configuration.compile()?;
-    let issuers = Issuers::of(&mut configuration.document)?;
-    let policy = configuration.compile()?;
-    let now = now()?;
-    let mut reached = BTreeSet::new();
-    let mut results = Vec::new();
-    for test in &suite.tests {
-        let mut written = test.request.clone().unwrap_or_default();
-        for token in &suite.tokens {
-            let text = issuers.token(token, now)?;
-            let place = format!("${{{}}}", token.name);
-            let fields = written.path.iter_mut();
-            let headers = written.headers.0.iter_mut().map(|(_, value)| value);
-            fields
-                .chain(headers)
-                .for_each(|field| *field = field.replace(&place, &text));
-            if test.token.as_ref() == Some(&token.name) {
-                written.header("authorization", &format!("Bearer {text}"));
+impl Tests<'_> {
+    fn run(&self, tally: &mut Tally) -> Result<Ran, Failure> {
+        let suite = self.read()?;
+        let workload = Workload {
+            plugin: suite
+                .plugin
+                .and_then(|Number(number)| number.try_into().ok()),
+            namespace: suite.namespace.clone(),
+            labels: suite.labels.clone().into_iter().collect(),
+        };
+        let mut configuration = self.configuration(&suite, &workload, tally)?;
+        // With the keys that are made for it a mistake in its own wouldn't be seen.
+        configuration.compile()?;
+        let issuers = Issuers::of(&mut configuration.document)?;
+        let policy = configuration.compile()?;
+        let now = now()?;
+        let mut reached = BTreeSet::new();
+        let mut results = Vec::new();
+        for test in &suite.tests {
+            let mut written = test.request.clone().unwrap_or_default();
+            for token in &suite.tokens {
+                let text = issuers.token(token, now)?;
+                let place = format!("${{{}}}", token.name);
+                let fields = written.path.iter_mut();
+                let headers = written.headers.0.iter_mut().map(|(_, value)| value);
+                fields
+                    .chain(headers)
+                    .for_each(|field| *field = field.replace(&place, &text));
+                if test.token.as_ref() == Some(&token.name) {
+                    written.header("authorization", &format!("Bearer {text}"));
+                }
             }
+            let outside = Assumed {
+                suite: &suite,
+                test,
+                issuers: &issuers,
+            };
+            let request = written.request();
+            let decision = decide(&policy, &request, &written, now, &outside)?;
+            let told = Told {
+                policy: &policy,
+                request: &request,
+                decision: &decision,
+                now,
+                elsewhere: configuration.elsewhere(),
+            };
+            let rules = decision.explanation.rules.iter();
+            let matched = rules.filter(|rule| rule.matched);
+            reached.extend(matched.map(|rule| (rule.stage, rule.rule.clone())));
+            let got = Got::of(&told)?;
+            results.push(Outcomes {
+                name: test.name.clone(),
+                differences: got.differences(&test.expect),
+                got: got.to_string(),
+                explanation: told.tree().to_string(),
+            });
         }
-        let outside = Assumed {
-            suite: &suite,
-            test,
-            issuers: &issuers,
-        };
-        let request = written.request();
-        let decision = decide(&policy, &request, &written, now, &outside)?;
-        let told = Told {
-            policy: &policy,
-            request: &request,
-            decision: &decision,
-            now,
-            elsewhere: configuration.elsewhere(),
-        };
-        let rules = decision.explanation.rules.iter();
-        let matched = rules.filter(|rule| rule.matched);
-        reached.extend(matched.map(|rule| (rule.stage, rule.rule.clone())));
-        let got = Got::of(&told)?;
-        results.push(Outcomes {
-            name: test.name.clone(),
-            differences: got.differences(&test.expect),
-            got: got.to_string(),
-            explanation: told.tree().to_string(),
-        });
+        let rules = policy.rules().into_iter();
+        let unreached = rules.filter(|rule| !reached.contains(rule));
+        Ok(Ran {
+            file: self.path.display().to_string(),
+            results,
+            unreached: unreached.map(|(_, name)| name).collect(),
+        })
     }
-    let rules = policy.rules().into_iter();
-    let unreached = rules.filter(|rule| !reached.contains(rule));
-    Ok(Ran {
-        file: path.display().to_string(),
-        results,
-        unreached: unreached.map(|(_, name)| name).collect(),
-    })
 }
 
 /// What a file of tests says of the world.

@@ -1,6 +1,6 @@
 //! `token`: test tokens, and what tokens say.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::mint::{Algorithm, SigningKey};
 use super::source::Source;
-use super::{Failure, Status};
+use super::{Failure, Status, shown};
 use crate::json;
 use crate::jwt::ClaimPath;
 
@@ -84,12 +84,12 @@ struct Mint {
 
 impl Mint {
     fn run(&self) -> Result<Status, Failure> {
-        let Source { name, text } = Source::read(&self.key)?;
-        let key = SigningKey::parse(&text, self.alg, self.kid.as_deref())
-            .map_err(|error| Failure(format!("{name}: {error}")))?;
+        let source = Source::read(&self.key)?;
+        let key = SigningKey::parse(&source.text, self.alg, self.kid.as_deref())
+            .map_err(|error| source.wrong(&error))?;
         let claims = self.said(now()).map_err(Failure)?;
         let token = key.sign(claims, self.typ.as_deref()).map_err(Failure)?;
-        writeln!(io::stdout(), "{token}").map_err(Failure::of("the token can't be written"))?;
+        super::print(&format!("{token}\n"))?;
         Ok(Status::Right)
     }
 
@@ -190,13 +190,11 @@ impl Decode {
         let shown = match shown(token.trim(), now()) {
             Ok(shown) => shown,
             Err(error) => {
-                anstream::eprintln!("portcullis: {error}");
+                super::tell(&error);
                 return Ok(Status::Wrong);
             }
         };
-        io::stdout()
-            .write_all(shown.as_bytes())
-            .map_err(Failure::of("the token can't be shown"))?;
+        super::print(&shown)?;
         Ok(Status::Right)
     }
 }
@@ -208,7 +206,11 @@ fn shown(token: &str, now: i64) -> Result<String, String> {
         return Err("not a token: it has three parts with a dot between them".to_owned());
     };
     let (header, claims) = (part("header", header)?, part("claims", claims)?);
-    let mut shown = format!("header {header:#}\nclaims {claims:#}\n");
+    let mut shown = format!(
+        "header {}\nclaims {}\n",
+        shown::json(&header),
+        shown::json(&claims)
+    );
     for (name, what) in [
         ("iat", "issued"),
         ("nbf", "good from"),
@@ -238,7 +240,7 @@ fn part(what: &str, text: &str) -> Result<Value, String> {
 /// A time (RFC 7519 section 2, NumericDate), as a date and from now.
 fn in_words(value: &Value, now: i64) -> String {
     let Some(time) = value.as_f64().map(|time| time.floor() as i64) else {
-        return format!("{value}, which is no time");
+        return format!("{}, which is no time", shown::json(value));
     };
     let date = u64::try_from(time).ok().and_then(|time| {
         let date = UNIX_EPOCH.checked_add(Duration::from_secs(time))?;

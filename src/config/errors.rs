@@ -28,7 +28,7 @@ record! {
         resource_metadata: Option<WebAddress>,
         /// The address of a login page, to which browsers are sent whose user has no token, or one
         /// that has expired. `{url}`, in its query or fragment, becomes the address that they asked
-        /// for, percent-encoded and without tokens.
+        /// for, percent-encoded and without tokens. A request for that page itself isn't sent there.
         redirect: Option<LoginPage>,
         /// Other answers for some reasons; the first entry that names the reason counts, and what
         /// it doesn't say stays.
@@ -115,7 +115,7 @@ record! {
         reasons: Vec<Reasons>,
         /// The status.
         status: Option<ErrorStatus>,
-        /// Headers, in the place of those of the same name.
+        /// Headers, in the place of those of the same name; of a redirect, too.
         headers: AnswerHeaders,
         /// The body, whatever the format, as it is; as `text/plain` if `headers` has no
         /// `content-type`.
@@ -238,20 +238,25 @@ impl Read for WebAddress {
     }
 }
 
-/// The address of a login page: what stands before, between and behind its `{url}`.
+/// The address of a login page.
 #[derive(Debug)]
-pub(crate) struct LoginPage(Vec<String>);
+pub(crate) struct LoginPage {
+    pub(crate) address: KeySetUri,
+    /// What stands before, between and behind its `{url}`.
+    parts: Vec<String>,
+}
 
 impl LoginPage {
     /// The page for someone who asked for this address, which must be percent-encoded.
     pub(crate) fn of(&self, asked: &str) -> String {
-        self.0.join(asked)
+        self.parts.join(asked)
     }
 }
 
 impl Read for LoginPage {
     fn read(input: &Input<'_>) -> Option<Self> {
         let WebAddress(text) = WebAddress::read(input)?;
+        let address = KeySetUri::parse(&text).ok()?;
         let parts: Vec<String> = text.split("{url}").map(str::to_owned).collect();
         if parts.iter().any(|part| part.contains(['{', '}'])) {
             input.mistake("unknown placeholder: `{url}` is the only one");
@@ -266,7 +271,7 @@ impl Read for LoginPage {
             input.mistake("`{url}` must stand in the query or the fragment");
             return None;
         }
-        Some(Self(parts))
+        Some(Self { address, parts })
     }
 
     fn schema(_: &mut Schemas) -> Value {

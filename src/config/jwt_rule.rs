@@ -77,6 +77,12 @@ pub(super) fn check_rule(rule: &JwtRule, input: &Input<'_>) {
         (None, None) => check_issuer(rule.issuer(), input),
         _ => {}
     }
+    if rule.jwks_uri.as_ref().is_some_and(is_metadata) {
+        input.warn(
+            "`jwksUri` looks like the address of the issuer's metadata, not of its key set: remove it, and \
+             the key set is found by the issuer's name; or write what `jwks_uri` says there",
+        );
+    }
     let sensible = Duration::from_millis(1)..=Duration::from_secs(3600);
     if rule
         .timeout
@@ -84,6 +90,14 @@ pub(super) fn check_rule(rule: &JwtRule, input: &Input<'_>) {
     {
         input.mistake("`timeout` is out of bounds: write from \"1ms\" to \"1h\"");
     }
+}
+
+/// Whether this is the address of an issuer's metadata (OpenID Connect Discovery 1.0 section 4, RFC 8414
+/// section 3). Key sets may be below the former.
+fn is_metadata(uri: &KeySetUri) -> bool {
+    let path = uri.path().split('?').next().unwrap_or_default();
+    path.ends_with("/.well-known/openid-configuration")
+        || path.contains("/.well-known/oauth-authorization-server")
 }
 
 /// Looks at an issuer that has to tell by itself where its keys are.
@@ -99,6 +113,8 @@ fn check_issuer(issuer: Option<&str>, input: &Input<'_>) {
 }
 
 impl Read for KeySetUri {
+    const EMPTY_IS_UNSET: bool = true;
+
     fn read(input: &Input<'_>) -> Option<Self> {
         let uri = Self::parse(input.text()?)
             .map_err(|error| input.mistake(error))
@@ -126,6 +142,8 @@ fn check_address(uri: &KeySetUri, input: &Input<'_>) {
 pub(crate) struct InlineKeySet(pub(crate) KeySet);
 
 impl Read for InlineKeySet {
+    const EMPTY_IS_UNSET: bool = true;
+
     fn read(input: &Input<'_>) -> Option<Self> {
         let parsed = match (input.value(), input.dialect()) {
             (Value::Object(_), Dialect::Short) => {

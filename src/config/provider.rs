@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::number::AtLeastOne;
 use super::reader::{Input, Read, record};
 use super::schema::{Schemas, a, map_of};
 use super::text::{HeaderName, HeaderValue, Name, Text, may_steer, steers_proxy};
@@ -63,6 +64,11 @@ record! {
         /// The Envoy cluster that leads there; ours, not Istio's. Default: `outbound|PORT||HOST`,
         /// the name that Istio gives it.
         cluster: Option<Name>,
+        /// How many checks each worker may have under way at this service, from 1 on; ours, not Istio's.
+        /// Further requests wait, for at most `timeout`, and are then refused, also with `failOpen`.
+        /// Write less than the `max_requests` of the cluster's circuit breaker, divided by the number of
+        /// workers. Default: 500.
+        max_requests: Option<AtLeastOne>,
     }
     check check_provider;
 }
@@ -140,6 +146,8 @@ impl Read for PortNumber {
 pub(crate) struct PathPrefix(pub(crate) String);
 
 impl Read for PathPrefix {
+    const EMPTY_IS_UNSET: bool = true;
+
     fn read(input: &Input<'_>) -> Option<Self> {
         let prefix = input.text()?;
         let is_path = prefix.starts_with('/') && prefix.bytes().all(|b| b.is_ascii_graphic());
@@ -160,6 +168,8 @@ impl Read for PathPrefix {
 pub(crate) struct Status(pub(crate) u16);
 
 impl Read for Status {
+    const EMPTY_IS_UNSET: bool = true;
+
     fn read(input: &Input<'_>) -> Option<Self> {
         let status = input.text()?.parse().ok();
         let status = status.filter(|status| (200..=599).contains(status));

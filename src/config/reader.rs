@@ -290,6 +290,10 @@ pub(super) fn camel_case(snake: &str) -> String {
 
 /// A type that can stand in a configuration.
 pub(crate) trait Read: Sized {
+    /// Whether an empty string is the same as none, where the field may be missing: proto3 can't tell
+    /// them apart, so templates of Istio's resources write either.
+    const EMPTY_IS_UNSET: bool = false;
+
     /// Reads the value, or reports what is wrong with it.
     fn read(input: &Input<'_>) -> Option<Self>;
 
@@ -306,7 +310,10 @@ pub(crate) trait Read: Sized {
 
 impl<T: Read> Read for Option<T> {
     fn read(input: &Input<'_>) -> Option<Self> {
-        T::read(input).map(Some)
+        match T::EMPTY_IS_UNSET && input.value == "" {
+            true => Some(None),
+            false => T::read(input).map(Some),
+        }
     }
 
     fn schema(schemas: &mut Schemas) -> Value {

@@ -134,6 +134,8 @@ pub(crate) fn may_steer(name: &str) -> bool {
 }
 
 impl Read for OutputHeader {
+    const EMPTY_IS_UNSET: bool = true;
+
     fn read(input: &Input<'_>) -> Option<Self> {
         let name = input.text()?.to_ascii_lowercase();
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');

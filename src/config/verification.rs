@@ -1,7 +1,8 @@
 //! Who verifies signatures, and how many verified tokens are remembered.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::number::Count;
 use super::reader::{Input, Read, record};
 use super::schema::{Schemas, one_of};
 
@@ -60,29 +61,5 @@ impl TokenCache {
             or(|cache| cache.max_entries, Self::MAX_ENTRIES),
             or(|cache| cache.max_bytes, Self::MAX_BYTES),
         )
-    }
-}
-
-/// A whole number that isn't negative.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Count(u32);
-
-impl Read for Count {
-    fn read(input: &Input<'_>) -> Option<Self> {
-        let count = match input.value() {
-            Value::Number(_) => input.whole(),
-            _ => return input.expected("a number"),
-        };
-        if count.is_none() {
-            input.mistake(format!(
-                "out of range: write a whole number up to {}",
-                u32::MAX
-            ));
-        }
-        count.map(Self)
-    }
-
-    fn schema(_: &mut Schemas) -> Value {
-        json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX })
     }
 }

@@ -2,24 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Duration;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
 use super::host;
 use super::stream::Stream;
-use super::worker::Worker;
-use crate::check::{CheckAnswer, CheckId};
+use super::turn::Turn;
+use super::worker::{POLL, WATCH, Worker};
+use crate::check::{CheckAnswer, CheckId, CheckReply};
 use crate::config::reader::Mistakes;
 use crate::jwks::{Answer, Fetch, FetchError, KeySetId, MAX_BODY};
 use crate::policy::{Node, Policy};
-
-/// How often key sets that have become old are looked for.
-const WATCH: Duration = Duration::from_secs(1);
-
-/// How often a worker looks whether another one's fetch, for which its requests wait, has ended.
-const POLL: Duration = Duration::from_millis(10);
 
 /// The plugin's context.
 #[derive(Debug)]
@@ -28,6 +22,7 @@ pub(crate) struct Root {
     worker: Option<Rc<Worker>>,
     /// Configurations that were replaced while requests waited under them.
     replaced: Vec<Rc<Worker>>,
+    turn: Rc<Turn>,
     /// Calls under way, by the host's token, and the configuration that wanted them.
     calls: BTreeMap<u32, (Rc<Worker>, Call)>,
 }
@@ -46,6 +41,7 @@ impl Root {
             id,
             worker: None,
             replaced: Vec::new(),
+            turn: Rc::default(),
             calls: BTreeMap::new(),
         }
     }
@@ -60,7 +56,7 @@ impl Root {
             env!("CARGO_PKG_VERSION"),
             policy.summary()
         );
-        Worker::new(self.id, policy, is_private())
+        Worker::new(self.id, policy, is_private(), Rc::clone(&self.turn))
     }
 
     /// Sends the fetches that are wanted now.
@@ -90,16 +86,15 @@ impl Root {
 
     /// Has services asked about the requests that wait for that.
     fn ask(&mut self, worker: &Rc<Worker>) {
-        for (stream, check) in worker.unsent() {
+        let now = host::clock().unwrap_or_default();
+        while let Some((stream, check)) = worker.next_check(now) {
             match host::send_check(&check) {
                 Ok(token) => {
+                    worker.sent(&check, now);
                     let call = Call::Check(stream, check.id);
                     self.calls.insert(token, (Rc::clone(worker), call));
                 }
-                Err(error) => {
-                    worker.warn(|| format!("`{}` can't be asked: {error}", check.provider));
-                    worker.answered(stream, check.id, None);
-                }
+                Err(error) => worker.unsent(stream, &check, &error, now),
             }
         }
     }
@@ -113,7 +108,7 @@ impl Root {
         };
         let body = match status(&headers) {
             Some(200) => host::call_body(MAX_BODY + 1).map_err(|_| FetchError::NoAnswer),
-            Some(status) => Err(FetchError::Status(status)),
+            Some(status) => Err(FetchError::of(status, &values("location").concat())),
             None => Err(FetchError::NoAnswer),
         };
         let (cache_control, age) = (values("cache-control").join(&b','), values("age").concat());
@@ -133,6 +128,11 @@ impl Root {
 impl Drop for Root {
     fn drop(&mut self) {
         let now = host::now().unwrap_or_default();
+        for (worker, call) in self.calls.values() {
+            if let Call::Fetch(id) = call {
+                worker.abandon(*id);
+            }
+        }
         for worker in self.worker.iter().chain(&self.replaced) {
             worker.retire(now);
         }
@@ -140,11 +140,11 @@ impl Drop for Root {
 }
 
 impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, _: usize, _: usize, _: usize) {
+    fn on_http_call_response(&mut self, token: u32, _: usize, body: usize, _: usize) {
         match self.calls.remove(&token) {
             Some((worker, Call::Fetch(id))) => self.fetched(&worker, id),
             Some((worker, Call::Check(stream, id))) => {
-                worker.answered(stream, id, check_answer());
+                worker.answered(stream, id, check_reply(body));
             }
             None => {}
         }
@@ -180,9 +180,8 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        // First, so that a request that comes to wait meanwhile can ask for a sooner tick.
-        let _ = host::set_tick_period(WATCH);
         let Ok(now) = host::now() else {
+            let _ = host::set_tick_period(WATCH);
             return;
         };
         let (replaced, over) = std::mem::take(&mut self.replaced)
@@ -192,14 +191,17 @@ impl RootContext for Root {
         over.iter()
             .for_each(|worker: &Rc<Worker>| worker.retire(now));
         let workers: Vec<_> = self.worker.iter().chain(&self.replaced).cloned().collect();
+        self.turn.begin();
+        workers.iter().for_each(|worker| worker.begin_tick());
         for worker in &workers {
             worker.report(now);
             self.fetch(worker, now);
             self.ask(worker);
+            worker.settle();
         }
-        if workers.iter().any(|worker| worker.polls()) {
-            let _ = host::set_tick_period(POLL);
-        }
+        let now = host::clock().unwrap_or_default();
+        let next = workers.iter().map(|worker| worker.end_tick(now)).min();
+        let _ = host::set_tick_period(next.unwrap_or(WATCH));
     }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
@@ -217,16 +219,35 @@ fn status(headers: &[(String, Vec<u8>)]) -> Option<u16> {
     str::from_utf8(status).ok()?.parse().ok()
 }
 
-/// What a service answered to a check. One that is too long to go on whole is none.
-fn check_answer() -> Option<CheckAnswer> {
-    let headers = host::call_headers().ok()?;
-    let status = status(&headers)?;
-    let body = host::call_body(MAX_BODY + 1).ok()?;
-    (body.len() <= MAX_BODY).then_some(CheckAnswer {
+/// What a service answered to a check, with a body of this size.
+fn check_reply(size: usize) -> CheckReply {
+    // Envoy answers itself if nobody else does. It has no header only if a service's answer broke off.
+    let Ok(headers) = host::call_headers() else {
+        return CheckReply::Unreadable;
+    };
+    let Some(status) = status(&headers) else {
+        return CheckReply::Unreadable;
+    };
+    let has = |name: &str, value: &[u8]| headers.iter().any(|(n, v)| n == name && v == value);
+    if status == 503 && has("x-envoy-overloaded", b"true") {
+        return CheckReply::Overloaded;
+    }
+    if matches!(status, 502 | 503) && is_protocol_error(size) {
+        return CheckReply::Unreadable;
+    }
+    let body = (size <= MAX_BODY).then(|| host::call_body(MAX_BODY).unwrap_or_default());
+    CheckReply::Answer(CheckAnswer {
         status,
         headers,
         body,
     })
+}
+
+/// Whether Envoy says that a service answered what isn't HTTP, or more header than Envoy takes.
+fn is_protocol_error(size: usize) -> bool {
+    const SIGN: &[u8] = b"reset reason: protocol error";
+    let body = host::call_body(size.min(MAX_BODY)).unwrap_or_default();
+    body.windows(SIGN.len()).any(|part| part == SIGN)
 }
 
 /// Whether only plugins with our own `vm_id` can write to our shared data.

@@ -4,6 +4,9 @@
 //! that have the same `vm_id`: a record of when it was fetched, and the bodies of the answers. What
 //! is read there is checked like a provider's answer.
 
+use std::cell::Cell;
+use std::time::Duration;
+
 use super::host;
 use crate::jwks::{Fetch, KeySetId, KeyStore};
 use crate::policy::Policy;
@@ -41,22 +44,30 @@ impl Shared {
         is_awaited: bool,
         now: u64,
     ) -> Option<Fetch> {
-        let (record, bodies) = self.names.get(id.0)?;
-        let was_busy = keys.is_busy(id, now);
-        let version = match host::shared_data(record) {
+        let (name, bodies) = self.names.get(id.0)?;
+        let (was_busy, before) = (keys.is_busy(id, now), keys.in_vain(id));
+        let version = match host::shared_data(name) {
             Ok((record, version)) => {
                 let bodies = || Some(host::shared_data(bodies).ok()?.0);
                 let has_new_keys = keys.adopt(id, &record, bodies);
-                // Whoever waited for that fetch is answered by how it ended.
-                if has_new_keys || was_busy && !keys.is_busy(id, now) {
+                // Whoever waited for that fetch is answered by how it ended; if it was abandoned, by
+                // another one.
+                let has_ended = was_busy && !keys.is_busy(id, now) && keys.in_vain(id) != before;
+                if has_new_keys || has_ended {
+                    if is_awaited && !has_new_keys && keys.refuse(id) {
+                        // Should another write at the same time, it knows more.
+                        let _ = host::share(name, &keys.record(id)?, Some(version));
+                    }
                     return None;
                 }
                 version
             }
-            Err(_) => NO_ENTRY,
+            Err(host::Status::NOT_FOUND) => NO_ENTRY,
+            // What can't be read can't be waited for.
+            Err(_) => return keys.start(id, is_awaited, now),
         };
         let fetch = keys.start(id, is_awaited, now)?;
-        match host::share(record, &keys.record(id)?, Some(version)) {
+        match host::share(name, &keys.record(id)?, Some(version)) {
             Err(host::Status::VERSION_MISMATCH) => {
                 keys.leave_to_another(id);
                 None
@@ -78,5 +89,38 @@ impl Shared {
         if let Some(value) = keys.record(id) {
             let _ = host::share(record, &value, None);
         }
+    }
+}
+
+/// When any worker last sent a check to a service: an entry that each of them writes to, at most once a
+/// second.
+#[derive(Debug)]
+pub(crate) struct SentChecks {
+    name: String,
+    /// What this worker wrote last, in seconds since the Unix epoch.
+    told: Cell<u64>,
+}
+
+impl SentChecks {
+    pub(crate) fn new(cluster: &str) -> Self {
+        Self {
+            name: format!("portcullis/{FORMAT}/{cluster} checks"),
+            told: Cell::new(0),
+        }
+    }
+
+    pub(crate) fn tell(&self, now: Duration) {
+        let now = now.as_secs();
+        if self.told.replace(now) != now {
+            // If nothing can be shared, each worker knows of its own checks.
+            let _ = host::share(&self.name, &now.to_le_bytes(), None);
+        }
+    }
+
+    /// The time since the Unix epoch.
+    pub(crate) fn told(&self) -> Option<Duration> {
+        let (value, _) = host::shared_data(&self.name).ok()?;
+        let seconds = u64::from_le_bytes(value.try_into().ok()?);
+        Some(Duration::from_secs(seconds))
     }
 }

@@ -17,6 +17,9 @@ pub(crate) struct Stream {
     /// `None` where the configuration was refused and the host asks all the same.
     worker: Option<Rc<Worker>>,
     ruling: Rc<Ruling>,
+    /// Whether the host handed over the header of the request. Envoy doesn't if `capability_restriction_config`
+    /// leaves `proxy_on_request_headers` out, and lets the request go on.
+    is_seen: bool,
 }
 
 impl Stream {
@@ -25,7 +28,19 @@ impl Stream {
             id,
             worker,
             ruling: Rc::default(),
+            is_seen: false,
         }
+    }
+
+    /// The request has passed us. What can be done is to keep its answer from the client, and to say so.
+    fn answer_unseen(&mut self) {
+        self.is_seen = true;
+        if let Some(worker) = &self.worker {
+            worker.missed();
+        }
+        let refusal = Reason::ProxyUnreadable.into();
+        let verdict = answer(&refusal, None, &Request::default());
+        self.ruling.verdict.set(verdict);
     }
 
     /// Only a request that was decided upon goes on. A host may hand over the body of one that is
@@ -42,6 +57,7 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        self.is_seen = true;
         match &self.worker {
             Some(worker) => worker.decide(self.id, &self.ruling),
             None => {
@@ -63,6 +79,10 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        if !self.is_seen {
+            self.answer_unseen();
+            return Action::Pause;
+        }
         let lines = self.ruling.response.take().into_iter();
         for (name, value) in lines.filter(|_| self.ruling.verdict.get() == Verdict::Forward) {
             // The request is answered: all that is lost is a line that was promised to the client.
@@ -74,7 +94,12 @@ impl HttpContext for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Some(worker) = &self.worker {
+        let Some(worker) = &self.worker else {
+            return;
+        };
+        if !self.is_seen {
+            worker.missed();
+        } else if self.ruling.verdict.get() == Verdict::Wait {
             worker.forget(self.id);
         }
     }

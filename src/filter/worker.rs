@@ -1,6 +1,7 @@
 //! What the plugin and its streams share on one worker: the policy, the fetched keys, and the
 //! requests that wait for them.
 
+mod checks;
 mod report;
 
 use std::cell::{Cell, RefCell};
@@ -11,21 +12,32 @@ use super::attributes::{CurrentRequest, HostClock};
 use super::host;
 use super::logger::RateBound;
 use super::metrics::Metrics;
-use super::shared::Shared;
-use crate::check::{Check, CheckAnswer, CheckId, Checked};
+use super::shared::{SentChecks, Shared};
+use super::turn::Turn;
 use crate::config::reader::Mistakes;
 use crate::evaluate::{Known, evaluate};
 use crate::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore};
 use crate::jwt::{Counts, Verifier};
-use crate::metrics::{CheckResult, FetchResult, Series};
+use crate::metrics::{FetchResult, Series};
 use crate::outcome::{Change, Changes, Note, Outcome, Property, Reason, Refusal};
 use crate::policy::Policy;
-use crate::reply::reply;
+use crate::reply::{Reply, reply};
 use crate::request::Request;
 use crate::sorted;
+use crate::waiting::{Met, Need, Paused, Queue, Waiting};
 
-/// How soon a fetch is sent for which a request waits.
-const FETCH_SOON: Duration = Duration::from_millis(1);
+/// How soon a fetch is sent for which a request waits, or the next requests are answered.
+const SOON: Duration = Duration::from_millis(1);
+
+/// How often a worker looks whether another one's fetch has ended, for which its requests wait, or
+/// whether a service takes checks again.
+pub(crate) const POLL: Duration = Duration::from_millis(10);
+
+/// How often key sets that have become old are looked for.
+pub(crate) const WATCH: Duration = Duration::from_secs(1);
+
+/// No request waits longer: what seems longer is a clock that was set.
+const LONGEST_WAIT: Duration = Duration::from_secs(2 * 3600);
 
 /// The plugin, configured.
 #[derive(Debug)]
@@ -37,7 +49,10 @@ pub(crate) struct Worker {
     verifier: Verifier,
     /// Where the other workers' key sets are; `None` where each fetches for itself.
     shared: Option<Shared>,
-    waiting: RefCell<Vec<Waiting>>,
+    waiting: RefCell<Waiting<Rc<Ruling>>>,
+    /// By service: when a check was last sent, by all workers.
+    checked: Vec<SentChecks>,
+    turn: Rc<Turn>,
     lines: RefCell<RateBound>,
     metrics: Metrics,
     /// What of the verifier's counts was handed on.
@@ -45,32 +60,6 @@ pub(crate) struct Worker {
     /// Whether a tick was asked for that comes sooner than the next regular one. Asking again
     /// would put it off.
     tick_is_near: Cell<bool>,
-}
-
-/// A paused request.
-#[derive(Debug)]
-struct Waiting {
-    stream: u32,
-    ruling: Rc<Ruling>,
-    on: Need,
-    met: Met,
-    /// The time since the Unix epoch at which it began to wait.
-    since: Duration,
-}
-
-/// What a request waits for.
-#[derive(Debug)]
-enum Need {
-    /// A service's answer; `None` once it was asked.
-    Check(Option<Check>),
-    KeySets(Vec<KeySetId>),
-}
-
-/// What a request has waited for before.
-#[derive(Debug, Default)]
-struct Met {
-    checked: Vec<Checked>,
-    key_sets: Vec<KeySetId>,
 }
 
 /// What becomes of a request.
@@ -97,7 +86,12 @@ impl Worker {
     /// # Errors
     ///
     /// What the host can't do of what the policy wants.
-    pub(crate) fn new(root: u32, policy: Policy, is_private: bool) -> Result<Self, Mistakes> {
+    pub(crate) fn new(
+        root: u32,
+        policy: Policy,
+        is_private: bool,
+        turn: Rc<Turn>,
+    ) -> Result<Self, Mistakes> {
         let verifier = Verifier::new(&policy, Some(host::verify_signature))?;
         let mut keys = KeyStore::new(&policy, getrandom::u64().unwrap_or_default());
         let metrics = Metrics::new(Rc::clone(&policy.names));
@@ -105,13 +99,23 @@ impl Worker {
         if shares {
             keys.prefetch();
         }
+        let services = || policy.checks.services();
+        let queues = services().map(|it| Queue::new(it.most_requests(), it.timeout()));
+        let waiting = Waiting::new(
+            usize::try_from(policy.max_waiting).unwrap_or(usize::MAX),
+            policy.key_sets().len(),
+            queues.collect(),
+        );
+        let checked = services().map(|it| SentChecks::new(it.cluster()));
         Ok(Self {
             root,
+            waiting: RefCell::new(waiting),
+            checked: checked.collect(),
+            turn,
             keys: RefCell::new(keys),
             verifier,
             shared: shares.then(|| Shared::new(&policy)),
             policy,
-            waiting: RefCell::default(),
             lines: RefCell::default(),
             metrics,
             reported: Cell::default(),
@@ -149,34 +153,53 @@ impl Worker {
                 self.note(&told.notes);
                 self.refuse(&refusal, &told.state, &request)
             }
-            Some((_, Outcome::Ask(check))) => {
-                self.ask_for_tick();
-                self.wait(stream, ruling, Need::Check(Some(check)), met)
+            Some((request, Outcome::Ask(check))) => {
+                let need = Need::Check(Rc::new(check));
+                self.wait(stream, ruling, need, met, &request)
             }
-            Some((_, Outcome::Await(on))) => {
-                let keys = self.keys.borrow();
-                if on.iter().any(|id| !keys.is_fetching(*id)) {
-                    self.ask_for_tick();
-                }
-                self.wait(stream, ruling, Need::KeySets(on), met)
+            Some((request, Outcome::Await(on))) => {
+                self.wait(stream, ruling, Need::KeySets(on), met, &request)
             }
             None => self.give_up(&Request::default()),
         });
     }
 
-    fn wait(&self, stream: u32, ruling: &Rc<Ruling>, on: Need, met: Met) -> Verdict {
-        self.waiting.borrow_mut().push(Waiting {
-            stream,
-            ruling: Rc::clone(ruling),
-            on,
-            met,
-            since: host::clock().unwrap_or_default(),
-        });
+    fn wait(
+        &self,
+        stream: u32,
+        ruling: &Rc<Ruling>,
+        need: Need,
+        met: Met,
+        request: &Request,
+    ) -> Verdict {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.is_full() {
+            drop(waiting);
+            return self.turn_away(Reason::TooManyWaiting, request);
+        }
+        let now = host::clock().unwrap_or_default();
+        let is_urgent = {
+            let keys = self.keys.borrow();
+            match &need {
+                Need::Check(_) => true,
+                Need::KeySets(on) => on.iter().any(|id| !keys.is_fetching(*id)),
+            }
+        };
+        waiting.pause(stream, Rc::clone(ruling), need, met, now);
+        drop(waiting);
+        if is_urgent {
+            self.ask_for_tick();
+        }
         Verdict::Wait
     }
 
     fn give_up(&self, request: &Request) -> Verdict {
-        let refusal = Reason::ProxyUnreadable.into();
+        self.turn_away(Reason::ProxyUnreadable, request)
+    }
+
+    /// Refuses a request about which nothing was decided.
+    fn turn_away(&self, reason: Reason, request: &Request) -> Verdict {
+        let refusal = reason.into();
         let state = self.policy.filter_state.refused(&refusal, None, None);
         self.refuse(&refusal, &state, request)
     }
@@ -220,65 +243,45 @@ impl Worker {
     /// then. So the plugin's own context makes it, at its next tick.
     fn ask_for_tick(&self) {
         if !self.tick_is_near.replace(true) {
-            let _ = host::set_tick_period(FETCH_SOON);
+            let _ = host::set_tick_period(SOON);
         }
     }
 
     /// The key sets to fetch at this tick: those that requests wait for, and those that are old.
     pub(crate) fn wanted(&self, now: u64) -> Vec<KeySetId> {
-        self.tick_is_near.set(false);
-        let mut ids = self.awaited();
+        let mut ids: Vec<_> = self.waiting.borrow().awaited().collect();
         ids.extend(self.keys.borrow().due(now));
         sorted::by(&mut ids, Ord::cmp);
         ids.dedup();
         ids
     }
 
-    fn awaited(&self) -> Vec<KeySetId> {
-        let waiting = self.waiting.borrow();
-        let key_sets = waiting.iter().filter_map(|waiting| match &waiting.on {
-            Need::Check(_) => None,
-            Need::KeySets(ids) => Some(ids),
-        });
-        key_sets.flatten().copied().collect()
+    /// A tick begins: what is left to do when it ends says when the next one comes.
+    pub(crate) fn begin_tick(&self) {
+        self.tick_is_near.set(true);
     }
 
-    /// The checks that were not sent yet, and the streams that wait for them.
-    pub(crate) fn unsent(&self) -> Vec<(u32, Check)> {
-        let mut waiting = self.waiting.borrow_mut();
-        let unsent = waiting
-            .iter_mut()
-            .filter_map(|waiting| match &mut waiting.on {
-                Need::Check(check) => Some((waiting.stream, check.take()?)),
-                Need::KeySets(_) => None,
-            });
-        unsent.collect()
-    }
-
-    /// Takes what came of a check, and decides again about the request.
-    pub(crate) fn answered(&self, stream: u32, id: CheckId, answer: Option<CheckAnswer>) {
-        let result = CheckResult::of(answer.as_ref().map(|answer| answer.status));
-        self.metrics.count(Series::Checked(id, result));
-        self.wake(
-            Series::CheckTime(id),
-            |waiting| waiting.stream == stream && matches!(waiting.on, Need::Check(None)),
-            |met| {
-                let answer = answer.clone();
-                met.checked.push(Checked { id, answer });
-            },
-        );
-    }
-
-    /// Whether requests wait for what another worker fetches.
-    pub(crate) fn polls(&self) -> bool {
-        let keys = self.keys.borrow();
-        self.awaited().iter().any(|id| !keys.is_fetching(*id))
+    /// When the next tick is to come.
+    pub(crate) fn end_tick(&self, now: Duration) -> Duration {
+        let (waiting, keys) = (self.waiting.borrow(), self.keys.borrow());
+        let unfetched = || waiting.awaited().filter(|id| !keys.is_fetching(*id));
+        let is_soon = waiting.has_ready()
+            || waiting.can_ask(now)
+            || unfetched().any(|id| !keys.is_busy(id, now.as_secs()));
+        self.tick_is_near.set(is_soon);
+        // Else another worker fetches them.
+        let polls = waiting.has_unsent() || unfetched().next().is_some();
+        match is_soon {
+            true => SOON,
+            false if polls => POLL,
+            false => WATCH,
+        }
     }
 
     /// Starts to fetch a set that is wanted. Where that can't be now, because it was in vain a
     /// moment ago or another worker has the keys already, whoever waits for it is told so.
     pub(crate) fn start(&self, id: KeySetId, now: u64) -> Option<Fetch> {
-        let is_awaited = self.awaited().contains(&id);
+        let is_awaited = self.waiting.borrow().awaits(id);
         let mut keys = self.keys.borrow_mut();
         let before = keys.version(id);
         let fetch = match &self.shared {
@@ -306,6 +309,9 @@ impl Worker {
         let key_set = self.policy.key_set(id)?;
         let mut keys = self.keys.borrow_mut();
         let mut has_keys = false;
+        if self.waiting.borrow().awaits(id) {
+            keys.is_awaited_now(id);
+        }
         let fetched = keys.finish(id, answer, now);
         if let Some(result) = FetchResult::of(&fetched) {
             self.metrics.count(Series::Fetched(id, result));
@@ -313,10 +319,13 @@ impl Worker {
         match fetched {
             Ok(Fetched::Next(fetch)) => return Some(fetch),
             Ok(Fetched::Late) => return None,
-            Ok(Fetched::Keys(warnings)) => {
+            Ok(Fetched::Keys { ids, warnings }) => {
                 has_keys = true;
                 for warning in warnings {
                     log::warn!("{key_set}: {warning}");
+                }
+                if let Some(ids) = ids {
+                    log::info!("{key_set} has the keys {ids}");
                 }
             }
             Ok(Fetched::Withdrawn) => {
@@ -332,59 +341,96 @@ impl Worker {
         None
     }
 
-    /// Decides again about the requests that wait for this key set, after a fetch of it or because
-    /// there is none to wait for.
-    fn came(&self, id: KeySetId, was_fetched: bool) {
-        self.wake(
-            Series::KeyWait,
-            |waiting| matches!(&waiting.on, Need::KeySets(ids) if ids.contains(&id)),
-            |met| met.key_sets.extend(was_fetched.then_some(id)),
-        );
+    /// The fetch of this set ends unanswered, because the plugin that sent it goes. The workers that wait
+    /// for it shall know at once, and one of them fetch.
+    pub(crate) fn abandon(&self, id: KeySetId) {
+        let mut keys = self.keys.borrow_mut();
+        if let Some(shared) = &self.shared
+            && keys.abandon(id)
+        {
+            shared.publish(&keys, id, false);
+        }
     }
 
-    /// Decides again about those requests, which have met with something. How long they waited is a value
-    /// of this series.
-    fn wake(&self, time: Series, is_ready: impl Fn(&Waiting) -> bool, meet: impl Fn(&mut Met)) {
-        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
-        let (ready, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_ready);
-        self.waiting.borrow_mut().extend(others);
-        if ready.is_empty() {
-            return;
-        }
-        let now = host::clock().unwrap_or_default();
-        for Waiting {
-            stream,
-            ruling,
-            mut met,
-            since,
-            ..
-        } in ready
-        {
-            let waited = now.saturating_sub(since).as_millis();
-            let waited = u64::try_from(waited).unwrap_or(u64::MAX);
-            self.metrics.observe(time, waited);
-            meet(&mut met);
-            // A stream that is gone needs no answer.
-            if host::set_effective_context(stream).is_ok() {
-                self.decide_again(stream, &ruling, met);
-                if ruling.verdict.get() == Verdict::Forward {
-                    let _ = host::resume_request();
-                }
+    /// The requests that wait for this key set can go on, after a fetch of it or because there is none
+    /// to wait for.
+    fn came(&self, id: KeySetId, was_fetched: bool) {
+        self.waiting.borrow_mut().keys_came(id, was_fetched);
+        self.settle();
+    }
+
+    /// Decides again about requests that have what they waited for, as many as this turn takes.
+    pub(crate) fn settle(&self) {
+        let mut has_gone_on = false;
+        while self.waiting.borrow().has_ready() && self.turn.takes_answer() {
+            let next = self.waiting.borrow_mut().pop_ready();
+            if let Some((stream, paused)) = next {
+                self.go_on(stream, paused);
+                has_gone_on = true;
             }
         }
-        // Calls that follow must be the plugin's own again.
-        let _ = host::set_effective_context(self.root);
+        self.finish_turn(has_gone_on);
+    }
+
+    /// The same for one request, if it can go on.
+    fn settle_one(&self, stream: u32) {
+        let is_ready = self.waiting.borrow().is_ready(stream);
+        let next = match is_ready && self.turn.takes_answer() {
+            true => self.waiting.borrow_mut().take_ready(stream),
+            false => None,
+        };
+        let has_gone_on = next.is_some();
+        if let Some(paused) = next {
+            self.go_on(stream, paused);
+        }
+        self.finish_turn(has_gone_on);
+    }
+
+    fn finish_turn(&self, has_gone_on: bool) {
+        if has_gone_on {
+            // Calls that follow must be the plugin's own again.
+            let _ = host::set_effective_context(self.root);
+        }
+        if self.waiting.borrow().has_ready() {
+            self.ask_for_tick();
+        }
+    }
+
+    fn go_on(&self, stream: u32, paused: Paused<Rc<Ruling>>) {
+        let time = paused.service().map_or(Series::KeyWait, Series::CheckTime);
+        let now = host::clock().unwrap_or_default();
+        let waited = now.checked_sub(paused.since);
+        if let Some(waited) = waited.filter(|waited| *waited < LONGEST_WAIT) {
+            let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+            self.metrics.observe(time, waited);
+        }
+        // A stream that is gone needs no answer.
+        if host::set_effective_context(stream).is_ok() {
+            let ruling = &paused.request;
+            self.decide_again(stream, ruling, paused.met);
+            if ruling.verdict.get() == Verdict::Forward {
+                let _ = host::resume_request();
+            }
+        }
     }
 
     pub(crate) fn has_waiting(&self) -> bool {
-        !self.waiting.borrow().is_empty()
+        self.waiting.borrow().len() > 0
     }
 
     /// The client of this stream has gone.
     pub(crate) fn forget(&self, stream: u32) {
-        self.waiting
-            .borrow_mut()
-            .retain(|waiting| waiting.stream != stream);
+        self.waiting.borrow_mut().forget(stream);
+    }
+
+    /// A request went past the plugin.
+    pub(crate) fn missed(&self) {
+        self.metrics.count(Series::Unseen);
+        self.log(log::Level::Error, || {
+            "a request PASSED UNCHECKED: Envoy didn't call `proxy_on_request_headers`; allow it in \
+             `capability_restriction_config`"
+                .to_owned()
+        });
     }
 
     fn make(&self, changes: &Changes, ruling: &Ruling) -> Result<(), host::Status> {
@@ -419,10 +465,6 @@ impl Worker {
         }
     }
 
-    pub(crate) fn warn(&self, line: impl FnOnce() -> String) {
-        self.log(log::Level::Warn, line);
-    }
-
     /// Writes a line that a request causes.
     fn log(&self, level: log::Level, line: impl FnOnce() -> String) {
         if !log::log_enabled!(level) {
@@ -442,8 +484,16 @@ impl Worker {
 
 /// Answers the request of the stream that host calls are about now.
 pub(crate) fn answer(refusal: &Refusal, policy: Option<&Policy>, request: &Request) -> Verdict {
-    // Should the host not take the answer, the request stays paused: it never goes on.
-    let _ = host::send(&reply(refusal, policy, request));
+    let reply = reply(refusal, policy, request);
+    if host::send(&reply).is_err() {
+        let plain = Reply {
+            headers: Vec::new(),
+            body: Vec::new(),
+            ..reply
+        };
+        // Should the host not take this, either, the request stays paused: it never goes on.
+        let _ = host::send(&plain);
+    }
     Verdict::Answered
 }
 

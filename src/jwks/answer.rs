@@ -1,7 +1,7 @@
 //! What a provider answers, and how long it says that is good for.
 
-use super::KeySet;
 use super::source::Fetching;
+use super::{KeySet, form};
 
 /// The largest body that is read, in bytes.
 pub(crate) const MAX_BODY: usize = 256 * 1024;
@@ -20,9 +20,11 @@ pub struct Answer<'a> {
 /// Why a fetch brought no keys.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum FetchError {
-    /// No answer: time-out, reset, or no healthy host.
+    /// No whole answer. The host answers by itself where none came at all.
     NoAnswer,
-    /// The answer was not 200. Redirects are not followed.
+    /// A redirect, which isn't followed, and where it leads.
+    Redirect(u16, String),
+    /// The answer was not 200.
     Status(u16),
     /// The body is longer than 256 kB.
     TooLarge,
@@ -32,16 +34,50 @@ pub enum FetchError {
     Unusable(String),
 }
 
+impl FetchError {
+    /// An answer with this status and this `location`.
+    pub(crate) fn of(status: u16, location: &[u8]) -> Self {
+        match status {
+            300..=399 if !location.is_empty() => Self::Redirect(status, address(location)),
+            _ => Self::Status(status),
+        }
+    }
+}
+
+/// An address without what may be secret of it: user, query and fragment.
+fn address(location: &[u8]) -> String {
+    let text = str::from_utf8(location).unwrap_or_default();
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    form::shown(text.rsplit('@').next().unwrap_or_default())
+}
+
 impl std::fmt::Display for FetchError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoAnswer => formatter.write_str("no answer (time-out or connection failure)"),
-            Self::Status(status @ (503 | 504)) => write!(
-                formatter,
-                "status {status} instead of 200, which may be Envoy's own: the host can't be \
-                 reached, or didn't answer within the time-out"
+            Self::NoAnswer => formatter.write_str(
+                "no whole answer: it broke off, took longer than the time-out, or is longer than Envoy \
+                 holds (32 MB)",
             ),
-            Self::Status(status) => write!(formatter, "status {status} instead of 200"),
+            Self::Redirect(status, to) => write!(
+                formatter,
+                "status {status} instead of 200, a redirect to {to}, which isn't followed: write that \
+                 address, if it is the right one"
+            ),
+            Self::Status(status) => {
+                let hint = match status {
+                    401 | 403 => {
+                        ": the server wants to know who asks, which Envoy's `credential_injector` can tell"
+                    }
+                    503 => {
+                        ". If that is Envoy's own answer, the host can't be reached, closes the connection, \
+                         or TLS fails: look at the cluster's authorities and names, and at \
+                         `/stats?filter=ssl` of Envoy's admin port"
+                    }
+                    504 => ". If that is Envoy's own answer, the host took longer than the time-out",
+                    _ => "",
+                };
+                write!(formatter, "status {status} instead of 200{hint}")
+            }
             Self::TooLarge => write!(formatter, "the answer is longer than {MAX_BODY} bytes"),
             Self::Undeliverable(cluster) => write!(
                 formatter,
@@ -76,15 +112,14 @@ impl Answer<'_> {
     }
 }
 
-/// What `cache-control` allows, in seconds.
+/// What `max-age` allows, in seconds. `no-cache` and `no-store` alone say nothing of it: many providers
+/// answer so whatever is asked, and public keys are no secret.
 fn max_age(cache_control: &[u8]) -> Option<u64> {
-    let mut told = None;
+    let (mut told, mut is_refused) = (None, false);
     for directive in cache_control.split(|byte| *byte == b',') {
         let directive = directive.trim_ascii();
         let is = |name: &[u8]| directive.eq_ignore_ascii_case(name);
-        if is(b"no-store") || is(b"no-cache") {
-            return Some(0);
-        }
+        is_refused |= is(b"no-store") || is(b"no-cache");
         if let Some((name, value)) = directive.split_at_checked(b"max-age=".len())
             && name.eq_ignore_ascii_case(b"max-age=")
         {
@@ -93,7 +128,7 @@ fn max_age(cache_control: &[u8]) -> Option<u64> {
             told = Some(told.map_or(seconds, |told: u64| told.min(seconds)));
         }
     }
-    told
+    told.map(|seconds| if is_refused { 0 } else { seconds })
 }
 
 fn number(text: &[u8]) -> Option<u64> {
@@ -172,10 +207,32 @@ mod tests {
             ("max-age=99999999999999999999999", Some(u64::MAX)),
             ("s-maxage=60", None),
             ("max-age=60, no-store", Some(0)),
-            ("no-cache", Some(0)),
+            ("no-store, max-age=60", Some(0)),
+            ("no-cache", None),
+            ("no-store", None),
+            ("private, No-Cache, no-store, must-revalidate", None),
         ] {
             assert_eq!(max_age(text.as_bytes()), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn where_a_redirect_leads_is_told_without_secrets() {
+        for (location, expected) in [
+            ("https://idp.test/keys?code=secret", "https://idp.test/keys"),
+            ("https://idp.test?secret", "https://idp.test"),
+            ("https://user:secret@idp.test/k#y", "idp.test/k"),
+            ("/keys/?x", "/keys/"),
+            ("/a\nb", "/a\\nb"),
+        ] {
+            let error = FetchError::of(301, location.as_bytes());
+            assert_eq!(error, FetchError::Redirect(301, format!("\"{expected}\"")));
+        }
+        let long = format!("https://idp.test/{}", "a".repeat(1000));
+        let told = FetchError::of(308, long.as_bytes()).to_string();
+        assert!(told.len() < 400, "{told}");
+        assert_eq!(FetchError::of(304, b""), FetchError::Status(304));
+        assert_eq!(FetchError::of(500, b"/x"), FetchError::Status(500));
     }
 
     #[test]

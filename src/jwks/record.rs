@@ -91,6 +91,17 @@ impl Record {
         }
     }
 
+    /// Nothing will come of the fetch under way. Whoever needs the keys may start another one.
+    pub(super) fn abandon(&mut self) {
+        self.busy_until = 0;
+        self.refetch_at = 0;
+    }
+
+    /// What changes if a fetch brings no keys.
+    pub(super) fn in_vain(&self) -> (u64, u64) {
+        (self.failures, self.empty_since)
+    }
+
     /// Keys came that may be kept for `lifetime` seconds. They are fetched again in the last
     /// quarter of it, not by all proxies at once.
     pub(super) fn succeed(&mut self, now: u64, lifetime: u64, random: &mut Rng) {
@@ -121,6 +132,15 @@ impl Record {
         if was_awaited {
             self.refuse_until = self.retry_at;
         }
+    }
+
+    /// Requests had waited for the fetch that was in vain. Tells whether that was news.
+    pub(super) fn refuse(&mut self) -> bool {
+        let is_news = self.failures > 0 && self.refuse_until != self.retry_at;
+        if is_news {
+            self.refuse_until = self.retry_at;
+        }
+        is_news
     }
 
     /// The answer was an empty set. Tells whether the one before was, too, so that the provider

@@ -5,8 +5,9 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::KeySetUri;
-use crate::json;
+use serde_json::Value;
+
+use super::{KeySetUri, form};
 
 /// How key sets are fetched: what the configuration says of all of them.
 #[derive(Debug)]
@@ -115,13 +116,22 @@ impl KeySetSource {
     ///
     /// Why the metadata can't be relied on.
     pub(crate) fn discovered(&self, issuer: &str, metadata: &[u8]) -> Result<Fetch, String> {
-        let document =
-            json::parse(metadata).map_err(|error| format!("metadata that is not JSON: {error}"))?;
+        let document = form::text(metadata).map_err(str::to_owned);
+        let document = document
+            .and_then(form::document)
+            .map_err(|error| format!("metadata that can't be read: {error}"))?;
         // OpenID Connect Discovery 1.0 section 4.3: they must be identical.
-        if document.get("issuer").and_then(|value| value.as_str()) != Some(issuer) {
-            return Err("metadata whose `issuer` is another".to_owned());
+        let own = document.get("issuer").and_then(Value::as_str);
+        let own = own.unwrap_or_default();
+        if own != issuer {
+            return Err(format!(
+                "metadata whose `issuer` is {} instead of {}{}",
+                form::shown(own),
+                form::shown(issuer),
+                difference(own, issuer)
+            ));
         }
-        let uri = document.get("jwks_uri").and_then(|value| value.as_str());
+        let uri = document.get("jwks_uri").and_then(Value::as_str);
         let uri = uri.ok_or("metadata without `jwks_uri`")?;
         let uri = KeySetUri::parse(uri).map_err(|error| format!("bad `jwks_uri`: {error}"))?;
         if uri.is_link_local() && !self.fetching.allow_link_local {
@@ -141,6 +151,18 @@ impl KeySetSource {
     /// Whether what is fetched for the one does for the other.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.origin == other.origin && self.timeout == other.timeout
+    }
+}
+
+/// What to make of two issuers that aren't the same.
+fn difference(own: &str, issuer: &str) -> &'static str {
+    if own.contains("{tenantid}") {
+        ": that is a template for many tenants; name the issuer of one, or write `jwksUri` without \
+         `issuer` and compare the claims `iss` and `tid` in policies"
+    } else if own.trim_end_matches('/') == issuer.trim_end_matches('/') {
+        ": they differ in a slash at the end only; write `issuer` as the provider does"
+    } else {
+        ""
     }
 }
 

@@ -46,7 +46,7 @@ struct Slot {
     bodies: Bodies,
     /// Our own fetch under way: what is asked for.
     step: Option<Step>,
-    /// Whether a request waited for it when it began.
+    /// Whether a request waits for it.
     is_awaited: bool,
 }
 
@@ -69,8 +69,13 @@ pub(crate) enum Lookup<'a> {
 /// What came of an answer.
 #[derive(Debug)]
 pub enum Fetched<'a> {
-    /// Keys, with warnings about those that were left out.
-    Keys(&'a [String]),
+    /// Keys. What is the same as it was before isn't told again.
+    Keys {
+        /// The IDs of all of them; `None` where they are the same.
+        ids: Option<String>,
+        /// What is wrong in the set; none where the same is.
+        warnings: &'a [String],
+    },
     /// Nothing: it took so long that another worker fetched the set meanwhile.
     Late,
     /// The address of the keys, which are to be fetched there.
@@ -172,6 +177,38 @@ impl KeyStore {
         Some(slot.source.first())
     }
 
+    /// Ends our own fetch of a set, of which nothing will come. Tells whether there was one.
+    pub(crate) fn abandon(&mut self, id: KeySetId) -> bool {
+        let Some(slot) = self.slots.get_mut(id.0) else {
+            return false;
+        };
+        let was_ours = slot.step.take().is_some();
+        if was_ours {
+            slot.record.abandon();
+        }
+        was_ours
+    }
+
+    /// How often fetches of a set were in vain, or brought no keys: tells one that ended from one that was
+    /// abandoned.
+    pub(crate) fn in_vain(&self, id: KeySetId) -> Option<(u64, u64)> {
+        Some(self.slots.get(id.0)?.record.in_vain())
+    }
+
+    /// Requests have come to wait for the fetch under way: should it fail, others are not to wait anew.
+    pub(crate) fn is_awaited_now(&mut self, id: KeySetId) {
+        if let Some(slot) = self.slots.get_mut(id.0) {
+            slot.is_awaited = true;
+        }
+    }
+
+    /// Another worker's fetch was in vain, for which requests waited here. Tells whether those to come
+    /// are refused until the next try.
+    pub(crate) fn refuse(&mut self, id: KeySetId) -> bool {
+        let slot = self.slots.get_mut(id.0);
+        slot.is_some_and(|slot| slot.record.refuse())
+    }
+
     /// Another worker started at the same time, and fetches the set.
     pub(crate) fn leave_to_another(&mut self, id: KeySetId) {
         if let Some(slot) = self.slots.get_mut(id.0) {
@@ -198,9 +235,11 @@ impl KeyStore {
         };
         let taken = answer.and_then(|answer| slot.take(step, &answer, now, &mut self.random));
         match taken {
-            Ok(Taken::Keys) => Ok(Fetched::Keys(
-                slot.keys.as_ref().map_or(&[], |keys| keys.warnings()),
-            )),
+            Ok(Taken::Keys { ids, warns }) => {
+                let keys = slot.keys.as_ref().filter(|_| warns);
+                let warnings = keys.map_or(&[][..], |keys| keys.warnings());
+                Ok(Fetched::Keys { ids, warnings })
+            }
             Ok(Taken::Next(fetch)) => Ok(Fetched::Next(fetch)),
             Ok(Taken::Withdrawn) => Ok(Fetched::Withdrawn),
             Err(error) => {
@@ -274,7 +313,11 @@ impl KeyStore {
 
 /// What came of an answer, of which nothing is borrowed.
 enum Taken {
-    Keys,
+    Keys {
+        ids: Option<String>,
+        /// Whether its warnings are others than before.
+        warns: bool,
+    },
     Next(Fetch),
     Withdrawn,
 }
@@ -317,8 +360,11 @@ impl Slot {
         }
         let lifetime = answer.lifetime(&self.source.fetching);
         self.record.succeed(now, lifetime, random);
+        let old = self.keys.as_ref();
+        let warns = old.is_none_or(|old| old.warnings() != keys.warnings());
+        let ids = Some(keys.ids()).filter(|ids| old.is_none_or(|old| old.ids() != *ids));
         self.keep(keys, bodies);
-        Ok(Taken::Keys)
+        Ok(Taken::Keys { ids, warns })
     }
 
     /// Whoever remembers what the old keys verified may go on where the new ones are the same.

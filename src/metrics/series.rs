@@ -1,6 +1,6 @@
 //! The time series, and the words of their labels.
 
-use crate::check::CheckId;
+use crate::check::{CheckId, CheckReply, CheckVerdict};
 use crate::jwks::{FetchError, Fetched, KeySetId};
 use crate::outcome::{Fault, Reason};
 
@@ -31,8 +31,12 @@ pub(crate) enum Series {
     TokenLookups(Lookup),
     /// Requests that went on though a service gave no answer.
     Unchecked(CheckId),
+    /// Requests whose header the host kept from us.
+    Unseen,
     /// Signatures that were verified.
     Verified(Place),
+    /// How many requests wait, on all workers.
+    Waiting,
 }
 
 /// How the host keeps a series.
@@ -83,6 +87,8 @@ labels! {
         Allowed = "allowed",
         Denied = "denied",
         Failed = "failed",
+        Overloaded = "overloaded",
+        Unreadable = "unreadable",
     }
 }
 
@@ -117,12 +123,13 @@ labels! {
 }
 
 impl CheckResult {
-    /// As [`crate::check`] takes a status; `None` where there was no answer.
-    pub(crate) fn of(status: Option<u16>) -> Self {
-        match status {
-            Some(200) => Self::Allowed,
-            Some(..500) => Self::Denied,
-            Some(_) | None => Self::Failed,
+    pub(crate) fn of(reply: &CheckReply) -> Self {
+        match CheckVerdict::of(reply) {
+            CheckVerdict::Allowed(_) => Self::Allowed,
+            CheckVerdict::Denied(_) => Self::Denied,
+            CheckVerdict::Failed => Self::Failed,
+            CheckVerdict::Overloaded => Self::Overloaded,
+            CheckVerdict::Unreadable => Self::Unreadable,
         }
     }
 }
@@ -131,12 +138,12 @@ impl FetchResult {
     /// `None` where the fetch goes on.
     pub(crate) fn of(result: &Result<Fetched<'_>, FetchError>) -> Option<Self> {
         Some(match result {
-            Ok(Fetched::Keys(_)) => Self::Keys,
+            Ok(Fetched::Keys { .. }) => Self::Keys,
             Ok(Fetched::Late) => Self::Late,
             Ok(Fetched::Next(_)) => return None,
             Ok(Fetched::Withdrawn) => Self::Withdrawn,
             Err(FetchError::NoAnswer) => Self::NoAnswer,
-            Err(FetchError::Status(_)) => Self::Status,
+            Err(FetchError::Redirect(..) | FetchError::Status(_)) => Self::Status,
             Err(FetchError::TooLarge) => Self::TooLarge,
             Err(FetchError::Undeliverable(_)) => Self::Undeliverable,
             Err(FetchError::Unusable(_)) => Self::Unusable,
@@ -155,8 +162,9 @@ impl Series {
             | Self::Refused(..)
             | Self::TokenLookups(_)
             | Self::Unchecked(_)
+            | Self::Unseen
             | Self::Verified(_) => Kind::Counter,
-            Self::FetchedAt(_) | Self::Remembered => Kind::Gauge,
+            Self::FetchedAt(_) | Self::Remembered | Self::Waiting => Kind::Gauge,
             Self::CheckTime(_) | Self::KeyWait => Kind::Histogram,
         }
     }
@@ -174,7 +182,9 @@ impl Series {
             Self::Remembered => "token_cache_tokens",
             Self::TokenLookups(_) => "token_cache_lookups_total",
             Self::Unchecked(_) => "unchecked_requests_total",
+            Self::Unseen => "unseen_requests_total",
             Self::Verified(_) => "signatures_total",
+            Self::Waiting => "waiting_requests",
         }
     }
 }

@@ -12,10 +12,11 @@ use crate::config::place::Place;
 use crate::config::reader::{Mistake, Mistakes};
 use crate::config::text::text;
 use crate::config::{AuthorizationRules, Config, Defaults, Jwks, JwtRule, TokenCache};
+use crate::connection::Validation;
 use crate::filter_state::FilterState;
 use crate::istio::{DryRun, Here, Kind, named};
 use crate::jwks::{Fetching, KeySetId, KeySetSource, KeySetUri, Origin};
-use crate::metrics::{Counted, Names};
+use crate::metrics::{Counted, KeySetName, Names};
 use crate::mtls::{MutualTls, Scoped};
 use crate::path::Paths;
 use crate::sorted;
@@ -26,6 +27,8 @@ const BESIDE: &str = "a RequestAuthentication applies here, too, and only one of
                       this policy";
 /// How long Istio's proxies wait for a key set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many requests may wait on each worker: each takes some 11 kB of Envoy's memory.
+const DEFAULT_MAX_WAITING: u32 = 10_000;
 
 /// What is put together while resources are gone through.
 pub(super) struct Compiler {
@@ -37,8 +40,8 @@ pub(super) struct Compiler {
     policies: Policies,
     mutual_tls: Vec<Scoped>,
     key_sets: Vec<Rc<KeySetSource>>,
-    /// By key set: the first issuer that it is for, or where it is where no issuer is named.
-    issuers: Vec<String>,
+    /// By key set.
+    key_set_names: Vec<KeySetName>,
     /// Resources that are for other workloads.
     elsewhere: Vec<String>,
 }
@@ -53,7 +56,7 @@ impl Compiler {
             policies: Policies::default(),
             mutual_tls: Vec::new(),
             key_sets: Vec::new(),
-            issuers: Vec::new(),
+            key_set_names: Vec::new(),
             elsewhere: Vec::new(),
         }
     }
@@ -64,6 +67,10 @@ impl Compiler {
         mut warnings: Vec<Mistake>,
     ) -> Result<Policy, Mistakes> {
         let mut mistakes = Vec::new();
+        let validation = match &config.workload {
+            Some(workload) if workload.untrusted_certificates => Validation::Unknown,
+            _ => Validation::Done,
+        };
         let defaults = config.defaults;
         for rule in config.jwt_rules.unwrap_or_default() {
             let rule = self.rule(rule, defaults.as_ref());
@@ -204,11 +211,12 @@ impl Compiler {
                 older: &older_names,
             },
             checks.iter().map(|(name, _)| name.to_owned()).collect(),
-            self.issuers,
+            self.key_set_names,
         );
         Ok(Policy {
             summary,
             mutual_tls,
+            validation,
             authentication: Authentication::new(
                 self.rules,
                 older,
@@ -226,6 +234,9 @@ impl Compiler {
             },
             verification: config.verification.unwrap_or_default(),
             token_cache: TokenCache::bounds(config.token_cache),
+            max_waiting: config
+                .max_waiting_requests
+                .map_or(DEFAULT_MAX_WAITING, |most| most.0),
             preflights: config.cors_preflights.unwrap_or_default(),
             errors: config.errors.unwrap_or_default(),
             names: Rc::new(names),
@@ -283,8 +294,14 @@ impl Compiler {
             .iter()
             .position(|other| other.is_same(&source));
         KeySetId(known.unwrap_or_else(|| {
-            let uri = || source.origin.uri().to_string();
-            self.issuers.push(issuer.unwrap_or_else(uri));
+            let fetch = source.first();
+            let uri = fetch.uri();
+            let address = uri.split_once('?').map_or(&*uri, |(address, _)| address);
+            self.key_set_names.push(KeySetName {
+                address: address.to_owned(),
+                cluster: fetch.cluster().to_owned(),
+                issuer: issuer.unwrap_or(uri),
+            });
             self.key_sets.push(Rc::new(source));
             self.key_sets.len() - 1
         }))

@@ -7,8 +7,8 @@ use crate::request::Request;
 
 /// Envoy cuts the address in a challenge to this many bytes.
 const MAX_REALM: usize = 256;
-/// Seconds after which it is worth to ask again where keys can't be had. They are fetched again after 2
-/// to 60.
+/// Seconds after which it is worth to ask again if keys can't be fetched, which is tried again after 2
+/// to 60, or if too many requests wait.
 const RETRY_AFTER: &str = "5";
 /// Envoy's words where a token is required and there is none.
 const MISSING: &str = "Jwt is missing";
@@ -46,7 +46,7 @@ fn by_istio(reason: Reason, challenge: Challenge<'_>) -> Standard {
         status: reason.status(),
         text: reason.text(),
         challenge: is_token.then(|| challenge.with(&[("error", "invalid_token")])),
-        retry_after: None,
+        retry_after: (reason == Reason::TooManyWaiting).then_some(RETRY_AFTER),
     }
 }
 
@@ -64,7 +64,7 @@ fn by_rfc6750(refusal: &Refusal, challenge: Challenge<'_>, is_grpc: bool) -> Sta
         Some(challenge.with(&params))
     };
     match (reason, reason.fault(), &refusal.lack) {
-        (Reason::KeysUnavailable, ..) => Standard {
+        (Reason::KeysUnavailable | Reason::TooManyWaiting, ..) => Standard {
             retry_after: Some(RETRY_AFTER),
             ..answer(503, None)
         },

@@ -3,6 +3,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::Reply;
+use crate::jwks::KeySetUri;
 use crate::outcome::{Lack, Reason, Refusal};
 use crate::policy::Policy;
 use crate::request::Request;
@@ -23,7 +24,7 @@ pub(super) fn login(refusal: &Refusal, policy: &Policy, request: &Request) -> Op
     let page = policy.errors.redirect.as_ref()?;
     let helps = refusal.reason == Reason::Expired || refusal.lack == Lack::Token;
     let is_safe = matches!(request.value(":method"), Some(b"GET" | b"HEAD"));
-    if !(helps && is_safe && takes_html(request)) {
+    if !(helps && is_safe && takes_html(request)) || is_at(&page.address, policy, request) {
         return None;
     }
     let asked = asked_for(policy, request)?;
@@ -41,6 +42,28 @@ pub(super) fn to(page: String) -> Reply {
         body: Vec::new(),
         details: String::new(),
     }
+}
+
+/// Whether the request is for the login page itself, as the upstream will see it: to send it there would
+/// never end. Before Envoy, TLS may have ended; behind it, a slash may be added.
+fn is_at(page: &KeySetUri, policy: &Policy, request: &Request) -> bool {
+    let host = |authority| {
+        let bare = without_end(without_end(authority, b":443"), b":80");
+        without_end(bare, b".")
+    };
+    let path = |target: &[u8]| {
+        let end = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
+        let path = target.split_at(end.unwrap_or(target.len())).0;
+        let path = policy.paths.normalization.normalized(path).ok()?;
+        Some(without_end(&path, b"/").to_vec())
+    };
+    let asked = request.value(":authority").map(host);
+    asked.is_some_and(|asked| asked.eq_ignore_ascii_case(host(page.authority().as_bytes())))
+        && request.target().and_then(path) == path(page.path().as_bytes())
+}
+
+fn without_end<'a>(text: &'a [u8], end: &[u8]) -> &'a [u8] {
+    text.strip_suffix(end).unwrap_or(text)
 }
 
 fn takes_html(request: &Request) -> bool {

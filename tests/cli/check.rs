@@ -123,7 +123,11 @@ fn istio_s_validation() {
         let content = resource(kind, name, &row["annotations"], &row["spec"]);
         let found = mistakes(&file, &content).into_iter();
         let lines: Vec<String> = found.map(|(line, _)| line).collect();
+        let mut key_sets = content.lines().map(str::trim);
+        let key_set = key_sets.find(|line| line.starts_with(r#""jwks": "#));
         let expected = match LINES.iter().find(|(name, _)| *name == id) {
+            // Istio only warns of it.
+            None if id == "jwks with private RSA key warns" => &[key_set.expect("a key set")],
             _ if row["valid"] == true => &[][..],
             Some((_, lines)) => lines,
             None => &[r#""""#],

@@ -125,6 +125,8 @@ fn left_out(suite: &Suite, case: &Case) -> Option<&'static str> {
         .is_some_and(|certificate| !is_spiffe(&certificate.uris) || !certificate.trusted)
     {
         Some("certificates without a SPIFFE ID")
+    } else if request.peer.tls.as_ref().is_some_and(|tls| tls.resumed) {
+        Some("resumed sessions")
     } else if needs_failures(suite, &config) {
         Some("key sets that can't be had")
     } else {

@@ -139,10 +139,10 @@ fn keys_that_can_not_be_had() {
     let nobody = Reserved::at(LOCALHOST);
     for (uri, why) in [
         (at("/nothing"), "404"),
-        (at("/page"), "not JSON"),
+        (at("/page"), "it is a web page"),
         (at("/empty"), "is empty"),
         (at("/broken"), "500"),
-        (at("/moved"), "302"),
+        (at("/moved"), "302 instead of 200, a redirect to \"http://"),
         (at("/closed"), ""),
         (at("/cut"), ""),
         (format!("http://{}/keys", nobody.address), "refused"),

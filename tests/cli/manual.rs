@@ -38,8 +38,21 @@ fn every_command_has_its_page() {
     assert_eq!(portcullis(&["man", path]), (String::new(), 0));
     for name in commands() {
         let page = fs::read_to_string(folder.join(format!("portcullis-{name}.1")));
-        assert!(page.expect("a page").contains(".SH DESCRIPTION"), "{name}");
+        let page = page.expect("a page");
+        for section in [".SH DESCRIPTION", ".SH \"EXIT STATUS\"", ".SH \"SEE ALSO\""] {
+            assert!(page.contains(section), "{name}: {section}: {page}");
+        }
+        // What has a section of its own isn't told twice.
+        assert!(
+            !page.contains("Exit status:") && !page.contains("For example:"),
+            "{name}: {page}"
+        );
     }
+    let page = |name: &str| fs::read_to_string(folder.join(name)).expect("a page");
+    assert!(page("portcullis-explain.1").contains(".SH \"EXAMPLES\""));
+    assert!(page("portcullis-check.1").contains("advice that is denied"));
+    assert!(page("portcullis.1").contains("portcullis\\-check(1)"));
+    assert!(page("portcullis-keys-serve.1").contains("portcullis\\-keys(1)"));
 }
 
 #[test]

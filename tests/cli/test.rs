@@ -6,10 +6,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::portcullis;
 use crate::schema::{configurations, files};
 use crate::support::case::text;
 use crate::support::project;
+use crate::{portcullis, said};
 
 /// The files of a test are in a folder of its own.
 fn suite(name: &str, content: &str) -> String {
@@ -172,9 +172,65 @@ fn a_file_that_is_wrong_is_not_run() {
         "- { name: x, expect: { decision: deny, raeson: jwt_expired } }",
         "- { name: x, token: nobody, expect: deny }",
         "- { name: x, request: { method: GET, pth: / }, expect: deny }",
+        "- { name: x, expect: { decision: deny, reason: jwt_expird } }",
     ] {
         let file = suite("wrong", &format!("{CONFIGURATION}{tests}\n"));
         let (printed, status) = portcullis(&["test", &file]);
         assert_eq!((printed.as_str(), status), ("", 2), "{tests}");
     }
+}
+
+/// What is wrong with a test is told at its line, by `test` and by `check`.
+#[test]
+fn mistakes_of_tests_are_told_where_they_are() {
+    let first = CONFIGURATION.lines().count() + 1;
+    for (test, column, says) in [
+        ("- { name: x, token: nobody, expect: deny }", 21, "`nobody`"),
+        (
+            "- { name: x, expect: { decision: deny, reason: jwt_expird } }",
+            48,
+            "`jwt_expired`",
+        ),
+        (
+            "- { name: x, expect: { decision: deny, raeson: jwt_expired } }",
+            40,
+            "`reason`",
+        ),
+        ("- { name: x, expect: maybe }", 22, "`allow` or `deny`"),
+    ] {
+        let file = suite(
+            "placed",
+            &format!("{CONFIGURATION}- {{ name: a, expect: deny }}\n{test}\n"),
+        );
+        let (_, errors, status) = said(&["test", &file]);
+        assert_eq!(status, 2, "{errors}");
+        let place = format!("tests.yaml:{}:{column}: ", first + 1);
+        assert!(
+            errors.contains(&place) && errors.contains(says),
+            "{place}{says}: {errors}"
+        );
+        let (printed, status) = portcullis(&["check", "--format=json", &file]);
+        let found: Value = serde_json::from_str(&printed).expect("JSON");
+        assert_eq!(status, 1, "{printed}");
+        let found = found.as_array().expect("findings");
+        let line = found
+            .iter()
+            .find(|one| one["severity"] == "mistake")
+            .map(|one| &one["line"]);
+        assert_eq!(line, Some(&Value::from(first + 1)), "{printed}");
+    }
+}
+
+#[test]
+fn one_test_is_one() {
+    let file = suite(
+        "one",
+        &format!("{CONFIGURATION}- {{ name: a, expect: deny }}\n"),
+    );
+    let (printed, status) = portcullis(&["test", &file]);
+    assert_eq!(status, 0, "{printed}");
+    assert!(
+        printed.ends_with("\n1 test, 0 not as expected\n"),
+        "{printed}"
+    );
 }

@@ -62,7 +62,12 @@ fn validation() {
         });
         // The warning is about ports that don't speak HTTP, which a filter for HTTP never sees.
         let is_warned = row["warning"] == true && kind != "AuthorizationPolicy";
-        let expected = (row["valid"] == true, is_warned);
+        // A private key that lies in a configuration is none any more; Istio only warns.
+        let is_private = row["name"] == "jwks with private RSA key warns";
+        let expected = match is_private {
+            true => (false, false),
+            false => (row["valid"] == true, is_warned),
+        };
         let loaded = Policy::load(configuration.to_string().as_bytes(), &Node::default());
         let got = match &loaded {
             Ok(policy) => (true, !policy.warnings().is_empty()),

@@ -8,9 +8,43 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::case::{Case, Suite};
+use crate::support::crowd;
 use crate::support::envoy::{self, Envoy, Listener};
 use crate::support::http;
 use crate::support::server::{Deed, JwksServer, Response, Server};
+
+/// The calls that clients leave behind fill the service's places, and Envoy's circuit breaker if they may.
+/// That is no service that is down.
+#[test]
+fn whoever_leaves_opens_nothing_for_others() {
+    let suite = Suite::load("tests/cases/custom.json");
+    let mut config = suite.config(suite.case("fails open: a refusal is none"));
+    let mut listeners = Vec::new();
+    for (name, most) in [("bounded", 500), ("by-envoy", 5000)] {
+        config["extensionProviders"][0]["envoyExtAuthzHttp"]["maxRequests"] = most.into();
+        config["extensionProviders"][0]["envoyExtAuthzHttp"]["timeout"] = "2s".into();
+        listeners.push(Listener::new(name, vec![envoy::plugin(name, &config)]));
+    }
+    let upstream = Server::echo();
+    let service = JwksServer::start(BTreeMap::new());
+    service.will("http://b/held", [Deed::Hang]);
+    service.will("http://b/secret", [Deed::Answer(Response::new(403, "no"))]);
+    let envoy = Envoy::start(&listeners, upstream.address, service.server.address);
+    let envoy = envoy.expect("Envoy");
+    for listener in ["bounded", "by-envoy"] {
+        let request = |path: &str| {
+            let case = Case::new("", "fail open", json!({ "path": path }), json!({}));
+            suite.play(&case, &case.expect).request
+        };
+        let mut held = request("/held");
+        held.http2 = true;
+        crowd::send_and_leave(envoy.address(listener), &held, 3000);
+        for _ in 0..3 {
+            let answer = envoy.ask(listener, &request("/secret")).expect("an answer");
+            assert_eq!(answer.status, 403, "{listener}");
+        }
+    }
+}
 
 #[test]
 fn whoever_leaves_takes_nobody_along() {

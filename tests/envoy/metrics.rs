@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::case::{Case, Suite};
-use crate::support::envoy::{Envoy, Listener, Setup, plugin};
+use crate::support::envoy::{Envoy, Listener, Setup, cluster, plugin};
 use crate::support::server::Server;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -17,7 +17,7 @@ fn config(denied: &str) -> Value {
         json!({ "name": name, "action": action, "rules": rules })
     };
     json!({
-        "jwtRules": [{ "issuer": "https://idp..test/a;b.", "jwksUri": "http://nowhere.test/keys" }],
+        "jwtRules": [{ "issuer": "https://idp..test/a;b.", "jwksUri": "http://nowhere.test/keys?key=secret" }],
         "jwks": { "cluster": "missing" },
         "authorizationPolicies": [policy("open.", "ALLOW", "/*"), policy("d", "DENY", denied)],
     })
@@ -32,7 +32,7 @@ fn every_request_is_counted_once() {
     let upstream = Server::echo();
     let envoy = Envoy::start_as(&Setup {
         listeners: &[listener("/x")],
-        clusters: &[("upstream", upstream.address)],
+        clusters: &[cluster("upstream", upstream.address)],
         workers: 2,
         watches: true,
     });
@@ -81,6 +81,7 @@ fn every_request_is_counted_once() {
     });
 
     let undeliverable = "wasmcustom.result=.=undeliverable;.;issuer=.=https://idp..test/a%3Bb.;.;\
-                         portcullis_key_set_fetches_total";
+                         address=.=http://nowhere.test/keys;.;\
+                         jwks_cluster=.=missing;.;portcullis_key_set_fetches_total";
     until("fetches are counted", &|| envoy.stat(undeliverable) > 0);
 }

@@ -10,7 +10,7 @@ use crate::support::host::{Callout, State, Vm};
 const SECRET: &str = "Basic c2VjcmV0OnNlY3JldA==";
 
 /// Every request is asked about; the service may write `x-user`.
-fn config() -> Value {
+pub fn config() -> Value {
     json!({
         "extensionProviders": [{
             "name": "authz",
@@ -30,11 +30,11 @@ fn config() -> Value {
     })
 }
 
-fn vm(config: &Value) -> Vm {
+pub fn vm(config: &Value) -> Vm {
     Vm::start(config.to_string().as_bytes(), NOW).expect("a good configuration")
 }
 
-fn ask(vm: &Vm, path: &str) -> u32 {
+pub fn ask(vm: &Vm, path: &str) -> u32 {
     vm.request(&[
         (":method".to_owned(), b"GET".to_vec()),
         (":path".to_owned(), path.as_bytes().to_vec()),
@@ -44,16 +44,16 @@ fn ask(vm: &Vm, path: &str) -> u32 {
 }
 
 /// The checks that wait for an answer, which the plugin sends at its next tick.
-fn checks(vm: &Vm) -> Vec<Callout> {
+pub fn checks(vm: &Vm) -> Vec<Callout> {
     vm.tick();
     vm.callouts()
 }
 
-fn denied(body: &str) -> (u32, String) {
+pub fn denied(body: &str) -> (u32, String) {
     (403, body.to_owned())
 }
 
-fn is_paused(vm: &Vm, stream: u32) -> bool {
+pub fn is_paused(vm: &Vm, stream: u32) -> bool {
     matches!(vm.state(stream), State::Paused)
 }
 
@@ -90,7 +90,7 @@ fn each_gets_its_own_answer() {
     vm.answer(checks[2].token, 200, b"");
     vm.answer(checks[0].token, 403, b"not a");
     assert!(is_paused(&vm, streams[1]));
-    vm.fail(checks[1].token);
+    vm.unreachable(checks[1].token);
     assert_eq!(reply(&vm, streams[0]), denied("not a"));
     assert_eq!(reply(&vm, streams[1]), denied(""));
     assert!(is_forwarded(&vm, streams[2]));
@@ -119,16 +119,16 @@ fn without_a_cluster_nobody_waits() {
     assert_eq!(checks(&vm).len(), 0);
     assert_eq!(reply(&vm, stream), denied(""));
     let log = vm.log_text();
-    assert!(log.contains("`authz` can't be asked: "), "{log}");
-    assert!(log.contains("outbound|8000||authz.test"), "{log}");
+    let line = "`authz` can't be asked at the cluster `outbound|8000||authz.test`: Envoy has no such cluster";
+    assert!(log.contains(line), "{log}");
 }
 
 #[test]
-fn an_answer_that_is_too_long_is_none() {
+fn a_refusal_that_is_too_long_is_one_without_its_body() {
     let vm = vm(&config());
     let long = ask(&vm, "/x");
-    vm.answer(checks(&vm)[0].token, 403, &[b'x'; 256 * 1024 + 1]);
-    assert_eq!(reply(&vm, long), denied(""));
+    vm.answer(checks(&vm)[0].token, 401, &[b'x'; 256 * 1024 + 1]);
+    assert_eq!(reply(&vm, long), (401, String::new()));
 }
 
 #[test]
@@ -148,6 +148,7 @@ fn a_reload_leaves_no_request_behind() {
     assert!(is_forwarded(&vm, sent));
     assert_eq!(reply(&vm, unsent), denied("no"));
 
+    drop(vm);
     let own = self::vm(&config());
     let stream = ask(&own, "/x");
     assert!(own.reconfigure(open.to_string().as_bytes()));
@@ -198,7 +199,7 @@ fn what_is_told() {
     ] {
         let before = vm.log().len();
         let stream = ask(&vm, path);
-        vm.fail(checks(&vm)[0].token);
+        vm.unreachable(checks(&vm)[0].token);
         assert!(is_forwarded(&vm, stream));
         let lines = vm.log().split_off(before);
         assert_eq!(

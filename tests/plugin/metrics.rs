@@ -142,20 +142,17 @@ fn fetches_of_key_sets_and_who_waits_for_them() {
     let vm = fixture.vm();
     let issuer = fixture.config["jwtRules"][0]["issuer"].as_str();
     let issuer = issuer.expect("an issuer");
+    let uri = fixture.config["jwtRules"][0]["jwksUri"].as_str();
+    let uri = uri.expect("an address");
+    let key_set = format!("issuer={issuer};address={uri};jwks_cluster=jwks");
     let fetched = |result: &str| {
         value(
             &vm,
             "key_set_fetches_total",
-            &format!("result={result};issuer={issuer}"),
+            &format!("result={result};{key_set}"),
         )
     };
-    let fetched_at = || {
-        value(
-            &vm,
-            "key_set_fetched_timestamp_seconds",
-            &format!("issuer={issuer}"),
-        )
-    };
+    let fetched_at = || value(&vm, "key_set_fetched_timestamp_seconds", &key_set);
     let waits = || vm.metric(&name("key_wait_milliseconds", ""));
     assert_eq!((fetched("keys"), fetched("no_answer")), (Some(0), Some(0)));
 
@@ -176,6 +173,21 @@ fn fetches_of_key_sets_and_who_waits_for_them() {
     vm.tick();
     assert_eq!((fetched("keys"), fetched_at()), (Some(1), Some(NOW + 61)));
     assert_eq!(waits(), Some(vec![2000, 1000, 1000]));
+}
+
+/// The host's clock is the wall's, which may be set while requests wait.
+#[test]
+fn a_clock_that_is_set_makes_no_waiting_time() {
+    let fixture = Fixture::new();
+    for (step, expected) in [(7200, None), (-7200, None), (3, Some(3000))] {
+        let vm = fixture.vm();
+        fixture.ask(&vm, "good");
+        let fetch = fetch(&vm);
+        vm.set_time(NOW.checked_add_signed(step).expect("a time"));
+        vm.answer(fetch, 200, &fixture.keys());
+        let waits = vm.metric(&name("key_wait_milliseconds", ""));
+        assert_eq!(waits, Some(Vec::from_iter(expected)), "{step}");
+    }
 }
 
 #[test]
@@ -237,7 +249,7 @@ fn external_checks() {
         let token = fetch(&vm);
         match status {
             Some(status) => vm.answer(token, status, b""),
-            None => vm.fail(token),
+            None => vm.unreachable(token),
         }
     }
     vm.tick();

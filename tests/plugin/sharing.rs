@@ -38,10 +38,37 @@ fn many_requests_on_two_workers_wait_for_one_fetch() {
     );
     let callout = fetch(&other);
     one.answer(callout, 200, &fixture.keys());
-    other.tick();
+    assert_eq!(one.tick_period(), 1, "the others go on soon");
+    for _ in 0..2 {
+        one.tick();
+        other.tick();
+    }
     assert!(waiting.iter().all(|stream| is_forwarded(&one, *stream)));
     assert_eq!(fetches(&one), 1);
     assert!(other.tick_period() >= 1000, "nothing waits any more");
+}
+
+/// An update replaces the plugin that fetches, and its call goes with it.
+#[test]
+fn a_fetch_that_is_lost_is_made_by_another() {
+    for asks_first in [false, true] {
+        let fixture = Fixture::new();
+        let one = fixture.sharing_vm();
+        let other = fixture.beside(&one);
+        one.tick();
+        let early = asks_first.then(|| fixture.ask(&other, "good"));
+        other.tick();
+        let lost = one.callouts();
+        assert_eq!(lost.len(), 1);
+        one.replaced();
+        let stream = early.unwrap_or_else(|| fixture.ask(&other, "good"));
+        other.tick();
+        let callouts = other.callouts();
+        assert_eq!(callouts.len(), 1, "it doesn't wait for what is lost");
+        assert_ne!(callouts[0].token, lost[0].token);
+        other.answer(callouts[0].token, 200, &fixture.keys());
+        assert!(is_forwarded(&other, stream));
+    }
 }
 
 #[test]
@@ -93,6 +120,31 @@ fn shared_keys_serve_a_new_worker_while_fresh_ones_are_fetched() {
     let stream = fixture.ask(&new, "good");
     new.tick();
     assert!(is_forwarded(&new, stream));
+}
+
+/// The fetch began at load, when nobody waited.
+#[test]
+fn a_prefetch_that_fails_for_a_request_holds_no_other() {
+    for waits_here in [true, false] {
+        let fixture = Fixture::new();
+        let one = fixture.sharing_vm();
+        let other = fixture.beside(&one);
+        let callout = fetch(&one);
+        let waits = if waits_here { &one } else { &other };
+        let waiting = fixture.ask(waits, "good");
+        other.tick();
+        one.fail(callout);
+        other.tick();
+        assert_eq!(reply(waits, waiting), fetch_failed());
+        let next = fixture.ask(waits, "good");
+        assert_eq!(reply(waits, next), fetch_failed(), "at once");
+        // Another worker asks what became of it, and is told so.
+        let elsewhere = if waits_here { &other } else { &one };
+        let next = fixture.ask(elsewhere, "good");
+        elsewhere.tick();
+        assert_eq!(reply(elsewhere, next), fetch_failed());
+        assert_eq!(fetches(&one), 1, "the pause is every worker's");
+    }
 }
 
 #[test]
@@ -161,6 +213,7 @@ fn nothing_is_shared_with_every_module_unless_that_is_allowed() {
     vm.answer(fetch(&vm), 200, &fixture.keys());
     assert!(is_forwarded(&vm, stream));
     assert_eq!(vm.shared(), []);
+    drop(vm);
 
     for (shared, vm_id, expected) in [(true, "", true), (false, "own", false)] {
         let mut config = fixture.config.clone();
@@ -175,6 +228,30 @@ fn nothing_is_shared_with_every_module_unless_that_is_allowed() {
         fixture.ask(&vm, "good");
         vm.answer(fetch(&vm), 200, &fixture.keys());
         assert_eq!(!vm.shared().is_empty(), expected);
+    }
+}
+
+/// As `capability_restriction_config` may have it.
+#[test]
+fn workers_that_cant_read_what_is_shared_fetch_for_themselves() {
+    let fixture = Fixture::new();
+    let setup = Setup {
+        now: NOW,
+        forced: [("proxy_get_shared_data".to_owned(), 10)].into(),
+        properties: [("plugin_vm_id".to_owned(), b"own".to_vec())].into(),
+        ..Setup::default()
+    };
+    let (one, accepted) = Vm::boot(fixture.config.to_string().as_bytes(), setup);
+    assert!(accepted);
+    let other = fixture.beside(&one);
+    let streams = [fixture.ask(&one, "good"), fixture.ask(&other, "good")];
+    one.tick();
+    other.tick();
+    for callout in one.callouts() {
+        one.answer(callout.token, 200, &fixture.keys());
+    }
+    for stream in streams {
+        assert!(is_forwarded(&one, stream));
     }
 }
 

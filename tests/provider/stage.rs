@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::case::Request;
-use crate::support::envoy::{Envoy, Listener, Setup, in_vm, plugin};
+use crate::support::envoy::{Envoy, Listener, Setup, cluster, in_vm, plugin};
 use crate::support::peer::{Ahead, Peer};
 use crate::support::server::{Deed, JwksServer, Response, Server};
 use crate::support::tally::Tally;
@@ -153,9 +153,9 @@ impl Stage {
         let envoy = Envoy::start_as(&Setup {
             listeners: &listeners,
             clusters: &[
-                ("upstream", upstream.address),
-                ("provider", provider.server.address),
-                ("other", other.server.address),
+                cluster("upstream", upstream.address),
+                cluster("provider", provider.server.address),
+                cluster("other", other.server.address),
             ],
             workers: 2,
             watches,

@@ -51,6 +51,29 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
     pub body: String,
     pub delay_ms: u64,
+    pub fault: Option<Fault>,
+}
+
+/// What is wrong with an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fault {
+    /// There is none: the connection is closed.
+    Closed,
+    /// The connection is closed in the middle of its body.
+    Cut,
+    /// Its header is longer than Envoy takes.
+    Long,
+}
+
+impl Fault {
+    fn of(text: &str) -> Self {
+        match text {
+            "closed" => Self::Closed,
+            "cut" => Self::Cut,
+            "long header" => Self::Long,
+            _ => panic!("no fault of an answer: {text}"),
+        }
+    }
 }
 
 /// What is sent, when, and what is expected: of one moment, because tokens differ by the second.
@@ -162,8 +185,8 @@ impl Suite {
         self.scope.tokens.insert(name.to_owned(), token);
     }
 
-    /// Adds an answer: the name of a key set, or an object that says `set`, `body`, `status`,
-    /// `headers`, `delay_ms`.
+    /// Adds an answer: the name of a key set, or an object that says `set`, `body`, `times`, `status`,
+    /// `headers`, `delay_ms`, `fault`.
     pub fn add_server(&mut self, uri: &str, answer: &Value) {
         let answer = if answer.is_string() {
             json!({ "set": answer })
@@ -173,13 +196,19 @@ impl Suite {
         let answer = members(
             &answer,
             uri,
-            &["set", "body", "status", "headers", "delay_ms"],
+            &[
+                "set", "body", "times", "status", "headers", "delay_ms", "fault",
+            ],
         );
         let body = match (answer.get("set"), answer.get("body")) {
             (Some(set), _) => self.scope.expand(&format!("${{keys.{}}}", text(set)), 0),
             (None, Some(body)) => text(body).to_owned(),
             (None, None) => String::new(),
         };
+        let times = answer
+            .get("times")
+            .map_or(1, |times| times.as_u64().expect("times"));
+        let body = body.repeat(usize::try_from(times).expect("a number of times"));
         let answer = Answer {
             status: answer.get("status").map_or(200, status),
             headers: pairs(answer.get("headers"))
@@ -190,6 +219,7 @@ impl Suite {
             delay_ms: answer
                 .get("delay_ms")
                 .map_or(0, |ms| ms.as_u64().expect("delay_ms")),
+            fault: answer.get("fault").map(|fault| Fault::of(text(fault))),
         };
         self.servers.insert(server_key(uri), answer);
     }

@@ -38,6 +38,8 @@ pub struct Listener {
     /// With port 0 any that is free.
     pub address: SocketAddr,
     pub transport: Transport,
+    /// Whether TLS sessions are resumed by tickets, or by IDs only.
+    pub has_tickets: bool,
     /// Whether connections begin with a line of the PROXY protocol.
     pub is_proxied: bool,
 }
@@ -80,6 +82,7 @@ impl Listener {
             routes: vec![connect, route],
             address: (Ipv4Addr::LOCALHOST, 0).into(),
             transport: Transport::Plain,
+            has_tickets: true,
             normalization: "BASE",
             is_proxied: false,
         }
@@ -98,8 +101,8 @@ pub const NORMALIZATIONS: [&str; 4] = ["NONE", "BASE", "MERGE_SLASHES", "DECODE_
 /// What an Envoy is started with.
 pub struct Setup<'a> {
     pub listeners: &'a [Listener],
-    /// By name; `upstream` is where requests go.
-    pub clusters: &'a [(&'a str, SocketAddr)],
+    /// Made by [`cluster`]; `upstream` is where requests go.
+    pub clusters: &'a [Value],
     pub workers: u32,
     /// Whether Envoy watches a file for its listeners, so that they can be replaced.
     pub watches: bool,
@@ -122,7 +125,7 @@ impl Envoy {
     ) -> Result<Self, String> {
         Self::start_as(&Setup {
             listeners,
-            clusters: &[("upstream", upstream), ("jwks", jwks)],
+            clusters: &[cluster("upstream", upstream), cluster("jwks", jwks)],
             workers: 1,
             watches: false,
         })
@@ -433,14 +436,10 @@ pub fn minor_version() -> u32 {
 }
 
 fn bootstrap(setup: &Setup<'_>, folder: &Folder) -> Value {
-    let clusters = setup.clusters.iter();
-    let clusters: Vec<_> = clusters
-        .map(|(name, address)| cluster(name, *address))
-        .collect();
     let mut bootstrap = json!({
         "node": { "id": "test", "cluster": "test" },
         "admin": { "address": socket("127.0.0.1", 0) },
-        "static_resources": { "clusters": clusters },
+        "static_resources": { "clusters": setup.clusters },
     });
     if setup.watches {
         let file = json!({ "path": folder.join(LISTENERS) });
@@ -468,7 +467,8 @@ fn socket(host: &str, port: u16) -> Value {
     json!({ "socket_address": { "address": host, "port_value": port } })
 }
 
-fn cluster(name: &str, address: SocketAddr) -> Value {
+/// A cluster with one host.
+pub fn cluster(name: &str, address: SocketAddr) -> Value {
     let endpoint = json!({ "address": socket(&address.ip().to_string(), address.port()) });
     json!({
         "name": name,
@@ -495,7 +495,10 @@ fn listener(listener: &Listener, access_log: &Path) -> Value {
         listener_filters.push(listener_filter("proxy_protocol", "ProxyProtocol"));
     }
     if listener.transport != Transport::Plain {
-        chain["transport_socket"] = tls::transport_socket(listener.transport == Transport::OpenTls);
+        let mut socket = tls::transport_socket(listener.transport == Transport::OpenTls);
+        socket["typed_config"]["disable_stateless_session_resumption"] =
+            (!listener.has_tickets).into();
+        chain["transport_socket"] = socket;
         // Without it Envoy knows no server name.
         listener_filters.push(listener_filter("tls_inspector", "TlsInspector"));
     }

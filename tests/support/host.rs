@@ -22,10 +22,17 @@ const NOT_FOUND: u32 = 1;
 const BAD_ARGUMENT: u32 = 2;
 const SERIALIZATION_FAILURE: u32 = 3;
 const CAS_MISMATCH: u32 = 8;
+const INTERNAL_FAILURE: u32 = 10;
+
+/// Envoy answers a request, or lets it go on, when the plugin's call has returned, and calls the plugin again
+/// meanwhile: each a level deeper on the VM's stack, which ends at some 300.
+const MOST_IN_A_CALL: usize = 64;
 
 thread_local! {
     static HOST: RefCell<Host> = RefCell::default();
     static NEXT_CONTEXT: Cell<u32> = const { Cell::new(1) };
+    /// As in a VM, no call has a number that another one had.
+    static NEXT_CALL: Cell<u32> = const { Cell::new(1) };
 }
 
 unsafe extern "C" {
@@ -55,9 +62,12 @@ struct Host {
     effective: u32,
     streams: BTreeMap<u32, Stream>,
     calls_out: Vec<Callout>,
-    next_token: u32,
     answer: Option<(Pairs, Vec<u8>)>,
     unknown_clusters: BTreeSet<String>,
+    /// Those that take no call now, since they have no host or enough to do.
+    shut_clusters: BTreeSet<String>,
+    /// Whether only answers without header lines and body are taken.
+    takes_plain_replies_only: bool,
     log: Vec<(u32, String)>,
     properties: BTreeMap<Vec<u8>, Vec<u8>>,
     shared: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
@@ -70,6 +80,8 @@ struct Host {
     calls: BTreeMap<&'static str, usize>,
     forced: BTreeMap<String, u32>,
     verify_signature: Option<VerifySignature>,
+    /// How many requests were answered or went on in the present call.
+    ended_in_call: usize,
     /// What a real host would crash on, or hang.
     violations: Vec<String>,
 }
@@ -224,6 +236,16 @@ impl Vm {
         accepted
     }
 
+    /// Takes this worker's plugin away, which has no requests, and its calls with it.
+    pub fn replaced(self) {
+        delete(self.root);
+        with(|host| {
+            host.calls_out
+                .retain(|callout| callout.context != self.root)
+        });
+        std::mem::forget(self);
+    }
+
     /// Hands the same plugin another configuration.
     pub fn reconfigure(&self, configuration: &[u8]) -> bool {
         configure(self.root, configuration)
@@ -340,7 +362,22 @@ impl Vm {
         self.finish_callout(token, headers.iter().map(owned).collect(), body);
     }
 
-    /// No connection, a time-out, a reset: the host tells them by an answer without headers.
+    /// No connection: Envoy answers itself.
+    pub fn unreachable(&self, token: u32) {
+        let body =
+            b"upstream connect error or disconnect/reset before headers. reset reason: remote \
+                     connection failure";
+        self.answer_with(token, 503, &[("content-type", "text/plain")], body);
+    }
+
+    /// An answer that Envoy can't read.
+    pub fn garble(&self, token: u32) {
+        let body =
+            b"upstream connect error or disconnect/reset before headers. reset reason: protocol error";
+        self.answer_with(token, 502, &[("content-type", "text/plain")], body);
+    }
+
+    /// An answer that breaks off: the host tells it by one without headers.
     pub fn fail(&self, token: u32) {
         self.finish_callout(token, Vec::new(), b"");
     }
@@ -405,6 +442,39 @@ impl Vm {
         with(|host| host.unknown_clusters.insert(name.to_owned()));
     }
 
+    /// From now on, or no longer, calls to a cluster fail at once: it has no host, or its circuit breaker is
+    /// full.
+    pub fn shut_cluster(&self, name: &str, is_shut: bool) {
+        with(|host| match is_shut {
+            true => host.shut_clusters.insert(name.to_owned()),
+            false => host.shut_clusters.remove(name),
+        });
+    }
+
+    /// From now on, the host takes only answers without header lines and body.
+    pub fn take_plain_replies_only(&self) {
+        with(|host| host.takes_plain_replies_only = true);
+    }
+
+    /// A request that the plugin isn't called for, as without the capability `proxy_on_request_headers`.
+    pub fn unseen(&self) -> u32 {
+        let context = next_context();
+        with(|host| host.streams.insert(context, Stream::default()));
+        create(context, self.root);
+        context
+    }
+
+    /// Sends the header of the upstream's answer through the filter; whether it holds it.
+    pub fn holds_response(&self, stream: u32) -> bool {
+        with(|host| {
+            host.effective = stream;
+            host.streams.get_mut(&stream).expect("the stream").response = Some(Vec::new());
+        });
+        let held = proxy_on_response_headers(stream, 0, true) == 1;
+        self.check();
+        held
+    }
+
     pub fn tick_period(&self) -> u32 {
         with(|host| host.tick_period)
     }
@@ -438,6 +508,13 @@ impl Vm {
     }
 
     fn check(&self) {
+        with(|host| {
+            let ended = std::mem::take(&mut host.ended_in_call);
+            if ended > MOST_IN_A_CALL {
+                host.violations
+                    .push(format!("{ended} requests ended in one call"));
+            }
+        });
         let violations = with(|host| std::mem::take(&mut host.violations));
         assert!(violations.is_empty(), "{}", violations.join("; "));
     }

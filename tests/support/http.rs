@@ -3,8 +3,9 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use rustls::{ClientConnection, StreamOwned};
+use rustls::{ClientConnection, HandshakeKind, StreamOwned, SupportedProtocolVersion};
 
 use super::case::Request;
 use super::peer::Peer;
@@ -41,9 +42,40 @@ pub trait Stream: Read + Write {}
 
 impl<T: Read + Write> Stream for T {}
 
-/// Sends a request and reads the response.
+/// Sends a request and reads the response. A session that is resumed has had such a request before.
 pub fn exchange(address: SocketAddr, request: &Request) -> io::Result<Message> {
+    if request.peer.tls.as_ref().is_some_and(|tls| tls.resumed) {
+        let [_, resumed] = exchange_twice(address, request, rustls::ALL_VERSIONS)?;
+        return Ok(resumed);
+    }
     exchange_over(connect(&request.peer, address)?, &to_wire(request))
+}
+
+/// Sends a request over a TLS session with one of these versions, and again over another connection that
+/// resumes it.
+pub fn exchange_twice(
+    address: SocketAddr,
+    request: &Request,
+    versions: &[&'static SupportedProtocolVersion],
+) -> io::Result<[Message; 2]> {
+    let wire = to_wire(request);
+    let handshake = request.peer.tls.as_ref().expect("a TLS peer");
+    let (config, name) = tls::client(handshake, None, versions);
+    let connect = || -> io::Result<_> {
+        let mut stream = tls::connect(&request.peer, address)?;
+        let client = ClientConnection::new(Arc::clone(&config), name.clone());
+        let mut client = client.map_err(io::Error::other)?;
+        while client.is_handshaking() {
+            client.complete_io(&mut stream)?;
+        }
+        Ok(StreamOwned::new(client, stream))
+    };
+    let first = connect()?;
+    assert_eq!(first.conn.handshake_kind(), Some(HandshakeKind::Full));
+    let first = exchange_over(Box::new(first), &wire)?;
+    let second = connect()?;
+    assert_eq!(second.conn.handshake_kind(), Some(HandshakeKind::Resumed));
+    Ok([first, exchange_over(Box::new(second), &wire)?])
 }
 
 /// Sends bytes in plain text and reads one response.
@@ -57,7 +89,7 @@ pub fn connect(peer: &Peer, address: SocketAddr) -> io::Result<Box<dyn Stream>> 
     Ok(match &peer.tls {
         None => Box::new(stream),
         Some(handshake) => {
-            let (config, name) = tls::client(handshake, None);
+            let (config, name) = tls::client(handshake, None, rustls::ALL_VERSIONS);
             let client = ClientConnection::new(config, name).map_err(io::Error::other)?;
             Box::new(StreamOwned::new(client, stream))
         }

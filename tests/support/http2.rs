@@ -29,7 +29,8 @@ async fn send(address: SocketAddr, request: &Request) -> io::Result<Message> {
     match &request.peer.tls {
         None => send_over(stream, request).await,
         Some(handshake) => {
-            let (config, name) = tls::client(handshake, Some(b"h2"));
+            assert!(!handshake.resumed, "HTTP/2 resumes no session here");
+            let (config, name) = tls::client(handshake, Some(b"h2"), rustls::ALL_VERSIONS);
             let stream = TlsConnector::from(config).connect(name, stream).await?;
             send_over(stream, request).await
         }
@@ -69,7 +70,7 @@ async fn send_over(
     })
 }
 
-fn head(request: &Request) -> Result<http::Request<()>, http::Error> {
+pub fn head(request: &Request) -> Result<http::Request<()>, http::Error> {
     let uri = http::Uri::builder()
         .scheme("http")
         .authority(request.authority.as_deref().unwrap_or_default())

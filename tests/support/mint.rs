@@ -81,8 +81,9 @@ fn inserted(mut part: String, how: &Value) -> String {
     part
 }
 
-/// The public key set made of these keys: a kid, or an object with `key` (a kid) and members to
-/// set, or to leave out where null, or any other object as it is.
+/// The public key set made of these keys: a kid, or an object with `key` (a kid), members to set, or
+/// to leave out where null, and `null` with the names of those that are null; or any other value as
+/// it is.
 pub fn public_set(keys: &Value) -> String {
     let keys: Vec<Value> = keys
         .as_array()
@@ -92,7 +93,15 @@ pub fn public_set(keys: &Value) -> String {
             Some(kid) => {
                 let mut changes = key.as_object().expect("an object").clone();
                 changes.remove("key");
-                changed(&public_key(text(kid)), &changes)
+                let nulls = changes.remove("null");
+                let mut key = changed(&public_key(text(kid)), &changes);
+                for name in nulls
+                    .iter()
+                    .flat_map(|names| names.as_array().expect("names"))
+                {
+                    key[text(name)] = Value::Null;
+                }
+                key
             }
             None if key.is_string() => public_key(text(key)),
             None => key.clone(),

@@ -9,6 +9,8 @@ pub mod case;
 pub mod check;
 pub mod choices;
 #[cfg(not(target_family = "wasm"))]
+pub mod crowd;
+#[cfg(not(target_family = "wasm"))]
 pub mod envoy;
 pub mod envoy_requirements;
 pub mod envoy_vectors;

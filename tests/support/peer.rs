@@ -29,6 +29,8 @@ pub struct Peer {
 pub struct Tls {
     pub certificate: Option<Certificate>,
     pub server_name: Option<String>,
+    /// Whether it goes on with a session of before.
+    pub resumed: bool,
 }
 
 /// The names in a certificate, and whether it is of an authority that the listener trusts.
@@ -73,6 +75,7 @@ impl Peer {
             "common_name",
             "trusted",
             "sni",
+            "resumed",
             "source_ip",
             "dest_ip",
             "dest_port",
@@ -96,6 +99,7 @@ impl Peer {
             tls: (certificate.is_some() || server_name.is_some()).then_some(Tls {
                 certificate,
                 server_name,
+                resumed: peer.get("resumed") == Some(&json!(true)),
             }),
             source_ip: ip("source_ip", default.source_ip),
             dest_ip: ip("dest_ip", default.dest_ip),
@@ -107,10 +111,10 @@ impl Peer {
         }
     }
 
-    /// Whether there is a certificate that isn't valid.
-    pub fn is_untrusted(&self) -> bool {
-        let certificate = self.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
-        certificate.is_some_and(|certificate| !certificate.trusted)
+    /// Whether Envoy says that its certificate is valid.
+    pub fn is_confirmed(&self) -> bool {
+        let told = self.attributes(None);
+        told.contains(&(Attribute::CertificateValid, vec![1]))
     }
 
     /// What Envoy tells of the connection; with the address that a trusted proxy reports, where one does.
@@ -134,7 +138,8 @@ impl Peer {
             let name = tls.server_name.clone().unwrap_or_default();
             let name = name.to_ascii_lowercase().into_bytes();
             told.push((Attribute::ServerName, name));
-            let is_valid = certificate.is_some_and(|certificate| certificate.trusted);
+            // Envoy knows nothing of it in a resumed session.
+            let is_valid = certificate.is_some_and(|it| it.trusted) && !tls.resumed;
             told.push((Attribute::CertificateValid, vec![is_valid.into()]));
         }
         if let Some(certificate) = certificate {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::case::{Answer, server_key, text};
+use super::case::{Answer, Fault, server_key, text};
 use super::check::Lines;
 use super::http::{Message, read_message};
 
@@ -117,7 +117,13 @@ impl From<Answer> for Deed {
         let mut response = Response::new(answer.status, answer.body);
         response.delay = Duration::from_millis(answer.delay_ms);
         response.headers = answer.headers;
-        Self::Answer(response.with("content-type", "application/json"))
+        let response = response.with("content-type", "application/json");
+        match answer.fault {
+            None => Self::Answer(response),
+            Some(Fault::Closed) => Self::Close,
+            Some(Fault::Cut) => Self::Cut(response),
+            Some(Fault::Long) => Self::Answer(response.with("x-long", &"x".repeat(100_000))),
+        }
     }
 }
 

@@ -9,7 +9,9 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, SignatureScheme, SupportedProtocolVersion,
+};
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
@@ -62,6 +64,25 @@ pub fn transport_socket(is_open: bool) -> Value {
     })
 }
 
+/// The transport socket of a cluster whose peer is this Envoy, with this certificate.
+pub fn upstream_socket(certificate: &Certificate) -> Value {
+    let (params, issuer) = params(certificate);
+    let key = key();
+    let certificate = params.signed_by(&key, issuer).expect("a certificate");
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "common_tls_context": {
+                "tls_certificates": [{
+                    "certificate_chain": { "inline_string": certificate.pem() },
+                    "private_key": { "inline_string": key.serialize_pem() },
+                }],
+            },
+        },
+    })
+}
+
 /// A connection from where the peer is.
 pub fn connect(peer: &Peer, address: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -76,11 +97,15 @@ pub fn connect(peer: &Peer, address: SocketAddr) -> io::Result<TcpStream> {
 
 /// The client of a handshake, and what it calls the server: without a name, its address, of which
 /// a hello says nothing.
-pub fn client(tls: &Tls, protocol: Option<&[u8]>) -> (Arc<ClientConfig>, ServerName<'static>) {
+pub fn client(
+    tls: &Tls,
+    protocol: Option<&[u8]>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> (Arc<ClientConfig>, ServerName<'static>) {
     let provider = Arc::new(ring::default_provider());
     let anybody = Arc::new(Anybody(provider.signature_verification_algorithms));
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider) as Arc<CryptoProvider>)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .expect("TLS")
         .dangerous()
         .with_custom_certificate_verifier(anybody);
@@ -100,6 +125,14 @@ pub fn client(tls: &Tls, protocol: Option<&[u8]>) -> (Arc<ClientConfig>, ServerN
 }
 
 fn issued(certificate: &Certificate) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let (params, issuer) = params(certificate);
+    let key = key();
+    let certificate = params.signed_by(&key, issuer).expect("a certificate");
+    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    (vec![certificate.der().clone()], key)
+}
+
+fn params(certificate: &Certificate) -> (CertificateParams, &'static Authority) {
     let mut params = CertificateParams::default();
     params.distinguished_name.remove(DnType::CommonName);
     if let Some(name) = &certificate.common_name {
@@ -112,15 +145,12 @@ fn issued(certificate: &Certificate) -> (Vec<CertificateDer<'static>>, PrivateKe
         .iter()
         .map(|name| SanType::DnsName(ascii(name)));
     params.subject_alt_names = uris.chain(dns).collect();
-    let issuer = if certificate.trusted {
+    let issuer: &Authority = if certificate.trusted {
         &TRUSTED
     } else {
         &STRANGER
     };
-    let key = key();
-    let certificate = params.signed_by(&key, issuer).expect("a certificate");
-    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    (vec![certificate.der().clone()], key)
+    (params, issuer)
 }
 
 /// Tests know whom they connect to, by the port.

@@ -2,11 +2,13 @@
 
 mod pattern;
 mod policy;
+mod shadow;
 
 use std::ops::Range;
 use std::rc::Rc;
 
 use self::policy::Policy;
+use crate::cli::codes::Code;
 use crate::cli::finding::{Finding, Severity};
 use crate::cli::source::{Node, Source};
 use crate::config::place::Place;
@@ -67,9 +69,11 @@ impl Advice {
             Some("DECODE_AND_MERGE_SLASHES") => Normalization::DecodeAndMergeSlashes,
             _ => Normalization::Base,
         };
+        // Both are in the order in which they are written.
+        let mut others = elsewhere.iter().map(|other| &other.place).peekable();
         for (index, resource) in list(node, "resources").iter().enumerate() {
             let place = Place::default().member("resources").item(index);
-            if !elsewhere.iter().any(|other| other.place == place) {
+            if others.next_if(|other| **other == place).is_none() {
                 self.resource(source, resource);
             }
         }
@@ -80,7 +84,7 @@ impl Advice {
                 "for other workloads than this one, and so without effect: {names}; compare namespace \
                  and selector with what `workload`, or the selector of a WasmPlugin, says"
             );
-            self.found(source, "elsewhere", span, text);
+            self.found(source, Code::Elsewhere, span, text);
         }
         for rule in list(node, "jwtRules") {
             self.rule(source, rule);
@@ -105,7 +109,18 @@ impl Advice {
         }
     }
 
-    fn found(&mut self, source: &Rc<Source>, code: &'static str, span: Range<usize>, text: String) {
+    /// What decides about requests in a way that isn't read here.
+    pub(super) fn not_read(&mut self, source: &Rc<Source>, node: &Node, kind: &str) {
+        let place = Place::default().member("kind");
+        let span = node.pointed(&place, false, &source.text);
+        let text = format!(
+            "this {kind} decides about requests, and Portcullis doesn't read it: what it asks for isn't looked at \
+             here; see to it that the two don't contradict one another, or write it as an AuthorizationPolicy"
+        );
+        self.found(source, Code::NotRead, span, text);
+    }
+
+    fn found(&mut self, source: &Rc<Source>, code: Code, span: Range<usize>, text: String) {
         let (message, help) = match text.split_once("; ") {
             Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
             None => (text, None),
@@ -129,7 +144,7 @@ impl Advice {
         if list(rule, "audiences").is_empty() {
             self.found(
                 source,
-                "any-audience",
+                Code::AnyAudience,
                 span.clone(),
                 "a token of this issuer is taken whomever it was made for; write `audiences`, so \
                  that one that was given to another service is no good here"
@@ -149,7 +164,7 @@ impl Advice {
         {
             self.found(
                 source,
-                "plain-http",
+                Code::PlainHttp,
                 address.span.clone(),
                 "the key set is fetched without TLS: who can change it on its way can make tokens; \
                  write an https:// address, unless the way is protected by other means"
@@ -183,7 +198,7 @@ impl Advice {
         for policy in &allowing {
             self.found(
                 &policy.source,
-                "no-principal",
+                Code::NoPrincipal,
                 policy.span.clone(),
                 "tokens are verified, but no policy asks for one: what this allows is allowed \
                  without a token, too; write `from: [{source: {requestPrincipals: [\"*\"]}}]` in \
@@ -194,7 +209,7 @@ impl Advice {
         if allowing.is_empty() && self.is_whole && !self.is_older {
             self.found(
                 &source,
-                "no-principal",
+                Code::NoPrincipal,
                 span,
                 "tokens are verified, but no policy asks for one: requests without a token pass; \
                  write an ALLOW policy with `requestPrincipals: [\"*\"]` if that isn't meant"
@@ -205,19 +220,9 @@ impl Advice {
 
     /// Policies of which nothing depends, because others decide in any case.
     fn shadowed(&mut self, policies: &[Policy]) {
-        for (index, policy) in policies.iter().enumerate() {
-            let others = policies.iter().enumerate();
-            let above = others
-                .filter(|(other, _)| *other != index)
-                .find_map(|(other, above)| {
-                    let why = above.shadows(policy)?;
-                    // Of two that say the same, the second is one too many.
-                    (other < index || policy.shadows(above).is_none()).then_some((above, why))
-                });
-            if let Some((above, why)) = above {
-                let text = format!("this policy changes nothing: `{}` {why}", above.name);
-                self.found(&policy.source, "shadowed", policy.span.clone(), text);
-            }
+        for (policy, above, why) in shadow::find(policies) {
+            let text = format!("this policy changes nothing: `{}` {why}", above.name);
+            self.found(&policy.source, Code::Shadowed, policy.span.clone(), text);
         }
     }
 }

@@ -31,7 +31,9 @@ impl Fetcher {
         let mut answer = request.call().map_err(unusable)?;
         let status = answer.status().as_u16();
         if status != 200 {
-            return Err(FetchError::Status(status));
+            let location = answer.headers().get("location");
+            let location = location.map_or(&[][..], |location| location.as_bytes());
+            return Err(FetchError::of(status, location));
         }
         let limit = MAX_BODY as u64 + 1;
         let body = answer.body_mut().with_config().limit(limit).read_to_vec();

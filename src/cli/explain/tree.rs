@@ -1,8 +1,10 @@
 //! Trees of text.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use clap::builder::styling::{AnsiColor, Style};
+
+use crate::cli::shown;
 
 /// How a thing came out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,7 +44,11 @@ impl Tree {
             Mark::Open => ("? ", AnsiColor::Yellow.on_default()),
             Mark::Yes => ("✓ ", AnsiColor::Green.on_default()),
         };
-        writeln!(formatter, "{style}{sign}{}{style:#}", printable(&self.text))?;
+        writeln!(
+            formatter,
+            "{style}{sign}{}{style:#}",
+            shown::line(&self.text)
+        )?;
         for (index, tree) in self.below.iter().enumerate() {
             let is_last = index + 1 == self.below.len();
             let (branch, space) = if is_last {
@@ -61,17 +67,4 @@ impl fmt::Display for Tree {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(formatter, "")
     }
-}
-
-/// What requests and tokens hold may steer a terminal: control characters are written out.
-fn printable(text: &str) -> String {
-    let mut printable = String::new();
-    for character in text.chars() {
-        match character.is_control() {
-            // Writing to a string doesn't fail.
-            true => drop(write!(printable, "{}", character.escape_unicode())),
-            false => printable.push(character),
-        }
-    }
-    printable
 }

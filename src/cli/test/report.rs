@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use clap::builder::styling::{AnsiColor, Style};
 
 use super::{Outcomes, Ran};
+use crate::cli::shown;
+use crate::cli::tally::counted;
 
 /// A line a test, and what isn't as expected, with the reason.
 pub(super) fn table(ran: &[Ran]) -> String {
@@ -12,7 +14,7 @@ pub(super) fn table(ran: &[Ran]) -> String {
     let (good, bad) = (AnsiColor::Green.on_default(), AnsiColor::Red.on_default());
     let results = || ran.iter().flat_map(|ran| &ran.results);
     let width = results()
-        .map(|result| result.name.chars().count())
+        .map(|result| shown::line(&result.name).chars().count())
         .max()
         .unwrap_or_default();
     let mut line = |style: Style, text: &str| {
@@ -25,7 +27,7 @@ pub(super) fn table(ran: &[Ran]) -> String {
         unreached,
     } in ran
     {
-        line(Style::new(), file);
+        line(Style::new(), &shown::line(file));
         for result in results {
             let (style, sign) = match result.differences.is_empty() {
                 true => (good, "✓"),
@@ -33,10 +35,14 @@ pub(super) fn table(ran: &[Ran]) -> String {
             };
             line(
                 style,
-                &format!("  {sign} {:<width$}  {}", result.name, result.got),
+                &format!(
+                    "  {sign} {:<width$}  {}",
+                    shown::line(&result.name),
+                    result.got
+                ),
             );
             for difference in &result.differences {
-                line(bad, &format!("      {difference}"));
+                line(bad, &format!("      {}", shown::line(difference)));
             }
             if !result.differences.is_empty() {
                 for text in result.explanation.lines() {
@@ -47,7 +53,7 @@ pub(super) fn table(ran: &[Ran]) -> String {
         for rule in unreached {
             line(
                 AnsiColor::Yellow.on_default(),
-                &format!("  no test reaches {rule}"),
+                &format!("  no test reaches {}", shown::line(rule)),
             );
         }
     }
@@ -57,7 +63,10 @@ pub(super) fn table(ran: &[Ran]) -> String {
     let style = if wrong == 0 { good } else { bad };
     line(
         style,
-        &format!("{} tests, {wrong} not as expected", results().count()),
+        &format!(
+            "{}, {wrong} not as expected",
+            counted(results().count(), "test", "tests")
+        ),
     );
     table
 }
@@ -110,17 +119,18 @@ fn case(file: &str, result: &Outcomes) -> String {
     )
 }
 
-/// What XML 1.0 can hold of a text.
+/// What XML 1.0 can hold of a text, without secrets.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
-    for character in text.chars() {
+    for character in shown::masked(text).chars() {
         match character {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\n' | '\t' => escaped.push(character),
-            control if control.is_control() => escaped.push('\u{fffd}'),
+            '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            hidden if shown::is_hidden(hidden) => escaped.push('\u{fffd}'),
             other => escaped.push(other),
         }
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::cli::request::Written;
 use crate::config::reader::{Input, Read, record};
 use crate::config::schema::{Schemas, a, any_of, one_of};
+use crate::outcome::Reason;
 
 record! {
     /// Tests of one configuration.
@@ -83,7 +84,7 @@ record! {
         /// The status of the reply.
         status: Option<Number>,
         /// The code of the reason, such as `jwt_expired`.
-        reason: Option<String>,
+        reason: Option<ReasonCode>,
         /// The rule that decides: `ns[foo]-policy[name]-rule[0]`.
         rule: Option<String>,
         /// The body of the reply.
@@ -104,6 +105,10 @@ pub(crate) enum Configured {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Members(pub(crate) Map<String, Value>);
 
+/// The code of a reason to refuse.
+#[derive(Clone, Debug)]
+pub(crate) struct ReasonCode(String);
+
 /// A whole number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Number(pub(crate) u64);
@@ -115,13 +120,12 @@ fn check_suite(suite: &Suite, input: &Input<'_>) {
     if suite.tests.is_empty() {
         input.mistake("there are no `tests`: write one");
     }
-    for test in &suite.tests {
-        let Test { name, token, .. } = test;
-        if let Some(token) = token
+    for (index, test) in suite.tests.iter().enumerate() {
+        if let Some(token) = &test.token
             && !suite.tokens.iter().any(|known| known.name == *token)
         {
             input.mistake(format!(
-                "the test `{name}` names the token `{token}`, which isn't in `tokens`"
+                "`tests[{index}].token`: there is no `{token}` in `tokens`"
             ));
         }
         let answers = suite.checks.values().chain(test.checks.values());
@@ -154,7 +158,7 @@ impl Read for Expected {
         Some(Self {
             allows: decision(&fields.decision)?,
             status: fields.status.map(|Number(status)| status),
-            reason: fields.reason,
+            reason: fields.reason.map(|ReasonCode(code)| code),
             rule: fields.rule,
             body: fields.body,
             headers: fields.headers.0,
@@ -194,6 +198,27 @@ impl Read for Members {
 
     fn absent(_: &Input<'_>, _: &str) -> Option<Self> {
         Some(Self::default())
+    }
+}
+
+impl Read for ReasonCode {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let code = input.text()?;
+        let codes = || Reason::ALL.iter().map(|reason| reason.code());
+        if codes().any(|known| known == code) {
+            return Some(Self(code.to_owned()));
+        }
+        let nearest = codes().min_by_key(|known| strsim::damerau_levenshtein(known, code));
+        let nearest = nearest.unwrap_or_default();
+        input.mistake(format!(
+            "no request is refused for `{code}`: the nearest is `{nearest}`"
+        ));
+        None
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        let codes: Vec<&str> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+        one_of(&codes)
     }
 }
 

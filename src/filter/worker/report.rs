@@ -9,6 +9,7 @@ impl Worker {
     pub(crate) fn retire(&self, now: u64) {
         self.report(now);
         self.metrics.share(Series::Remembered, 0);
+        self.metrics.share(Series::Waiting, 0);
     }
 
     /// Tells what has come together since the last tick: counts, when keys were fetched, and how many lines
@@ -44,6 +45,8 @@ impl Worker {
         }
         let remembered = u64::try_from(self.verifier.remembered()).unwrap_or(u64::MAX);
         self.metrics.share(Series::Remembered, remembered);
+        let waiting = u64::try_from(self.waiting.borrow().len()).unwrap_or(u64::MAX);
+        self.metrics.share(Series::Waiting, waiting);
         self.metrics.flush();
         let withheld = self.lines.borrow_mut().settle(now);
         let level = log::max_level().to_level();

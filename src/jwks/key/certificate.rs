@@ -29,9 +29,10 @@ const ML_DSA_44: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101
 const ML_DSA_65: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18");
 const ML_DSA_87: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.19");
 
-/// Whether this is a text of PEM blocks.
+/// Whether this is a text with PEM blocks. Others may stand around them (RFC 7468 section 2), but a
+/// page or JSON that shows one is no such text.
 pub(crate) fn is_pem(text: &str) -> bool {
-    text.trim_start().starts_with(BEGIN)
+    text.contains(BEGIN) && !text.trim_ascii_start().starts_with(['<', '{', '['])
 }
 
 /// Whether a PEM block of this text holds a private key, of whatever kind.
@@ -39,7 +40,7 @@ pub(crate) fn holds_private_key(text: &str) -> bool {
     text.contains("PRIVATE KEY-----")
 }
 
-/// The PEM blocks of a text, one after the other.
+/// The PEM blocks of a text, one after the other, each with what stands behind it.
 pub(crate) fn pem_blocks(text: &str) -> impl Iterator<Item = &str> {
     let starts = text.match_indices(BEGIN).map(|(start, _)| start);
     let ends = starts.clone().skip(1).chain([text.len()]);
@@ -50,22 +51,39 @@ pub(crate) fn pem_blocks(text: &str) -> impl Iterator<Item = &str> {
 
 /// The key of one PEM block: a certificate or a public key.
 pub(super) fn from_pem(block: &str) -> Result<PublicKey, Unusable> {
-    let (label, der) = decoded(block).ok_or(Unusable("it is not one PEM block"))?;
+    let (label, content) = content(block).ok_or(Unusable::Wrong("it is no whole PEM block"))?;
+    let lines = content.split_ascii_whitespace();
+    let der = STANDARD.decode(lines.collect::<String>()).map_err(|_| {
+        Unusable::Wrong(match content.contains('\\') {
+            true => "its line breaks are written as `\\n`: write real ones",
+            false => "it is no base64 between its first and its last line",
+        })
+    })?;
     match label {
         "CERTIFICATE" => from_certificate(&der),
         "PUBLIC KEY" => from_public_key(&der),
         "RSA PUBLIC KEY" => from_rsa_public_key(&der),
-        _ => Err(Unusable("it is neither certificate nor public key")),
+        _ => Err(Unusable::Wrong("it is neither certificate nor public key")),
     }
 }
 
 /// Label and content of a PEM block, whose lines may have any length (RFC 7468 section 3).
-fn decoded(block: &str) -> Option<(&str, Vec<u8>)> {
-    let (label, rest) = block.trim().strip_prefix(BEGIN)?.split_once("-----")?;
-    let end = rest.strip_suffix("-----")?.strip_suffix(label)?;
-    let lines = end.strip_suffix("-----END ")?.split_ascii_whitespace();
-    let content = STANDARD.decode(lines.collect::<String>()).ok()?;
+fn content(block: &str) -> Option<(&str, &str)> {
+    let (label, rest) = block.strip_prefix(BEGIN)?.split_once("-----")?;
+    let (content, rest) = rest.split_once("-----END ")?;
+    rest.strip_prefix(label)?.strip_prefix("-----")?;
     Some((label, content))
+}
+
+/// Under which label the DER of a public key or certificate would stand.
+pub(crate) fn label(der: &[u8]) -> Option<&'static str> {
+    if from_public_key(der).is_ok() {
+        Some("PUBLIC KEY")
+    } else if from_certificate(der).is_ok() {
+        Some("CERTIFICATE")
+    } else {
+        from_rsa_public_key(der).is_ok().then_some("RSA PUBLIC KEY")
+    }
 }
 
 /// The key of a certificate (RFC 5280 section 4.1) in DER.
@@ -77,7 +95,7 @@ pub(super) fn from_certificate(der: &[u8]) -> Result<PublicKey, Unusable> {
             Ok(info)
         })
     });
-    from_public_key(info.map_err(|_| Unusable("its certificate can't be read"))?)
+    from_public_key(info.map_err(|_| Unusable::Wrong("its certificate can't be read"))?)
 }
 
 /// The `SubjectPublicKeyInfo` of a `TBSCertificate`, whose other parts are skipped.
@@ -94,7 +112,7 @@ fn key_of_certificate_body<'a>(body: &mut SliceReader<'a>) -> der::Result<&'a [u
 
 /// The key of a `SubjectPublicKeyInfo` (RFC 5280 section 4.1.2.7) in DER.
 fn from_public_key(der: &[u8]) -> Result<PublicKey, Unusable> {
-    let unreadable = Unusable("its public key can't be read");
+    let unreadable = Unusable::Wrong("its public key can't be read");
     let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| unreadable)?;
     let key = info.subject_public_key.as_bytes().ok_or(unreadable)?;
     let parameters = info.algorithm.parameters;
@@ -105,13 +123,13 @@ fn from_public_key(der: &[u8]) -> Result<PublicKey, Unusable> {
             Ok(P384) => Kind::P384,
             Ok(P521) => Kind::P521,
             Ok(SECP256K1) => Kind::Secp256k1,
-            _ => return Err(Unusable("its curve is not supported")),
+            _ => return Err(Unusable::Wrong("its curve is not supported")),
         },
         (ED25519, None) => Kind::Ed25519,
         (ML_DSA_44, None) => Kind::MlDsa44,
         (ML_DSA_65, None) => Kind::MlDsa65,
         (ML_DSA_87, None) => Kind::MlDsa87,
-        _ => return Err(Unusable("its algorithm is not supported")),
+        _ => return Err(Unusable::Wrong("its algorithm is not supported")),
     };
     Ok(PublicKey::Encoded(kind, key.to_vec()))
 }
@@ -156,7 +174,7 @@ fn from_rsa_public_key(der: &[u8]) -> Result<PublicKey, Unusable> {
     let (modulus, exponent) = read(der, |reader| {
         reader.sequence(|key| Ok((UintRef::decode(key)?, UintRef::decode(key)?)))
     })
-    .map_err(|_| Unusable("its public key can't be read"))?;
+    .map_err(|_| Unusable::Wrong("its public key can't be read"))?;
     Ok(PublicKey::Rsa(
         Number::new(modulus.as_bytes()),
         Number::new(exponent.as_bytes()),
@@ -198,7 +216,7 @@ mod tests {
     fn every_form_is_the_same_key() {
         for key in keys() {
             let members = key["jwk"].as_object().unwrap();
-            let expected = PublicKey::parse(members).unwrap();
+            let (expected, _) = PublicKey::parse(members).unwrap();
             let forms = ["public_key", "certificate"].map(|form| key[form].as_str());
             for pem in forms.into_iter().flatten() {
                 assert_eq!(from_pem(pem).unwrap(), expected, "{}", key["name"]);
@@ -209,7 +227,11 @@ mod tests {
     }
 
     /// A JWK of the key's type with this certificate and these members.
-    fn with_certificate(kty: &str, of: &str, members: &Value) -> Result<PublicKey, Unusable> {
+    fn with_certificate(
+        kty: &str,
+        of: &str,
+        members: &Value,
+    ) -> Result<(PublicKey, Option<Unusable>), Unusable> {
         let certificate: String = text(&named(of), "certificate")
             .lines()
             .filter(|line| !line.starts_with('-'))
@@ -222,7 +244,7 @@ mod tests {
 
     #[test]
     fn certificates_of_jwks() {
-        let other = Err(Unusable("its [x5c] is for another key"));
+        let other = Err(Unusable::Wrong("its [x5c] is for another key"));
         for (kty, of) in [
             ("EC", "kp256"),
             ("EC", "kp521"),
@@ -231,6 +253,7 @@ mod tests {
         ] {
             let jwk = &named(of)["jwk"];
             let key = PublicKey::parse(jwk.as_object().unwrap());
+            assert_eq!(key.as_ref().unwrap().1, None);
             assert_eq!(with_certificate(kty, of, jwk), key, "beside the key");
             assert_eq!(with_certificate(kty, of, &json!({})), key, "alone");
             assert_eq!(with_certificate("oct", of, &json!({})), other);
@@ -241,27 +264,27 @@ mod tests {
         assert_eq!(curve("P-384"), other);
         assert_eq!(
             with_certificate("RSA", "krsa", &json!({"e": "AQAB"})),
-            Err(Unusable("a part of it is missing or no base64url")),
+            Err(Unusable::Missing("n")),
         );
-        for (chain, why) in [
-            (json!([]), "its [x5c] is no list of certificates in base64"),
-            (
-                json!("AA=="),
-                "its [x5c] is no list of certificates in base64",
-            ),
-            (
-                json!(["A-_="]),
-                "its [x5c] is no list of certificates in base64",
-            ),
-            (json!(["MAA="]), "its certificate can't be read"),
-            (json!(["AA=="]), "its certificate can't be read"),
+        let rsa = named("krsa")["jwk"].as_object().unwrap().clone();
+        let (rsa_key, _) = PublicKey::parse(&rsa).unwrap();
+        let certificate = "its certificate can't be read";
+        let chain = "its [x5c] is no list of certificates in base64";
+        for (x5c, why) in [
+            (json!({}), chain),
+            (json!("AA=="), chain),
+            (json!(["A-_="]), chain),
+            (json!([7]), chain),
+            (json!(["MAA="]), certificate),
+            (json!(["AA=="]), certificate),
         ] {
-            let members = json!({ "x5c": chain });
-            assert_eq!(
-                with_certificate("RSA", "krsa", &members),
-                Err(Unusable(why)),
-                "{chain}"
-            );
+            let why = Unusable::Wrong(why);
+            let alone = with_certificate("RSA", "krsa", &json!({ "x5c": x5c }));
+            assert_eq!(alone, Err(why), "{x5c}");
+            let mut beside = rsa.clone();
+            beside.insert("x5c".to_owned(), x5c);
+            let beside = PublicKey::parse(&beside).unwrap();
+            assert_eq!((&beside.0, beside.1), (&rsa_key, Some(why)));
         }
     }
 
@@ -292,7 +315,7 @@ mod tests {
             [&head, vec![9; octets].as_slice(), tail].concat()
         };
         assert!(der(&ed25519(32, &[])).is_ok());
-        let unreadable = Err(Unusable("its public key can't be read"));
+        let unreadable = Err(Unusable::Wrong("its public key can't be read"));
         assert_eq!(der(&ed25519(32, &[0])), unreadable);
         assert_eq!(der(&[0]), unreadable);
         // X25519 signs nothing.
@@ -302,27 +325,29 @@ mod tests {
             .collect();
         assert_eq!(
             der(&x25519),
-            Err(Unusable("its algorithm is not supported"))
+            Err(Unusable::Wrong("its algorithm is not supported"))
         );
 
         let key = named("ked25519");
         let pem = text(&key, "public_key").trim();
-        for text in [
-            "-----BEGIN PUBLIC KEY-----",
-            &format!("{pem}\n{pem}"),
-            &format!("{pem}\nand more"),
-            &pem.replacen("PUBLIC", "RSA PUBLIC", 1),
-            &pem.replace("MCow", "MC!w"),
+        let cut = "it is no whole PEM block";
+        let noise = "it is no base64 between its first and its last line";
+        for (text, why) in [
+            ("-----BEGIN PUBLIC KEY-----", cut),
+            (&pem.replacen("PUBLIC", "RSA PUBLIC", 1), cut),
+            (
+                &pem.replace("-----END PUBLIC KEY-----", "-----END PUBLIC KEY"),
+                cut,
+            ),
+            (&pem.replace("MCow", "MC!w"), noise),
+            (&pem.replace("MCow", "MC\nx: y\n\now"), noise),
         ] {
-            assert_eq!(
-                from_pem(text),
-                Err(Unusable("it is not one PEM block")),
-                "{text}"
-            );
+            assert_eq!(from_pem(text), Err(Unusable::Wrong(why)), "{text}");
         }
+        assert!(from_pem(&format!("{pem}\nand more")).is_ok());
         assert_eq!(
             from_pem(&pem.replace("PUBLIC KEY", "EC PARAMETERS")),
-            Err(Unusable("it is neither certificate nor public key")),
+            Err(Unusable::Wrong("it is neither certificate nor public key")),
         );
     }
 }

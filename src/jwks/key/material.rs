@@ -104,7 +104,7 @@ impl Material {
             Kind::P521 => (P521Key::from_sec1_bytes(key).ok().map(Box::new)).map(Self::P521),
             Kind::Secp256k1 => Secp256k1Key::from_sec1_bytes(key).ok().map(Self::Secp256k1),
         };
-        material.ok_or(Unusable(
+        material.ok_or(Unusable::Wrong(
             "it is no point of its curve, a weak one, or of the wrong length",
         ))
     }
@@ -113,14 +113,14 @@ impl Material {
         let number = |number: &Number| BoxedUint::from_be_slice_vartime(number.octets());
         RsaPublicKey::new_with_size_limits(number(modulus), number(exponent), RSA_BITS)
             .map(|key| Self::Rsa(Box::new(key)))
-            .map_err(|_| Unusable("its modulus or exponent is out of bounds"))
+            .map_err(|_| Unusable::Wrong("its modulus or exponent is out of bounds"))
     }
 
     /// A shared secret, at least as long as the hash (RFC 7518 section 3.2), of which the shortest
     /// has 32 octets.
     pub(super) fn secret(secret: Vec<u8>) -> Result<Self, Unusable> {
         match secret.len() {
-            0..32 => Err(Unusable("its [k] is shorter than 32 octets")),
+            0..32 => Err(Unusable::Wrong("its [k] is shorter than 32 octets")),
             _ => Ok(Self::Secret(Secret(secret))),
         }
     }

@@ -5,10 +5,11 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
 use super::{Unusable, certificate};
+use crate::json;
 
 /// A public key as it was read.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum PublicKey {
+pub(crate) enum PublicKey {
     /// RFC 8017 section 3.1.
     Rsa(Number, Number),
     /// A key in the one encoding that its kind has: SEC 1 section 2.3.3 for a point of an EC curve,
@@ -18,7 +19,7 @@ pub(super) enum PublicKey {
 
 /// Keys that have one encoding, whatever they stand in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Ed25519,
     MlDsa44,
     MlDsa65,
@@ -31,7 +32,7 @@ pub(super) enum Kind {
 
 /// A big-endian number without zeros before it.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) struct Number(Vec<u8>);
+pub(crate) struct Number(Vec<u8>);
 
 impl Number {
     /// Takes zeros off: RFC 7518 section 2 forbids them, some providers write them, and every
@@ -56,31 +57,39 @@ impl PublicKey {
     /// and RFC 9964 for ML-DSA.
     ///
     /// Where there are certificates, the first one must be for the key that the other members are
-    /// (RFC 7517 section 4.7), as far as there are any.
-    pub(super) fn parse(jwk: &Map<String, Value>) -> Result<Self, Unusable> {
-        let Some(chain) = jwk.get("x5c") else {
-            return Self::from_members(jwk);
+    /// (RFC 7517 section 4.7), as far as there are any. One that can't be read is for no other key:
+    /// the members count, and why it can't be read is told beside them.
+    pub(super) fn parse(jwk: &Map<String, Value>) -> Result<(Self, Option<Unusable>), Unusable> {
+        let Some(chain) = json::set(jwk, "x5c") else {
+            return Ok((Self::from_members(jwk)?, None));
         };
         let certificate = (chain.get(0).and_then(Value::as_str))
             .and_then(|text| STANDARD.decode(text).ok())
-            .ok_or(Unusable("its [x5c] is no list of certificates in base64"))?;
-        let key = certificate::from_certificate(&certificate)?;
+            .ok_or(Unusable::Wrong(
+                "its [x5c] is no list of certificates in base64",
+            ))
+            .and_then(|certificate| certificate::from_certificate(&certificate));
         let is_bare = ["e", "n", "pub", "x", "y"]
             .iter()
-            .all(|name| !jwk.contains_key(*name));
-        let is_same = if is_bare {
-            key.is_called(jwk)
-        } else {
-            key == Self::from_members(jwk)?
-        };
-        match is_same {
-            true => Ok(key),
-            false => Err(Unusable("its [x5c] is for another key")),
+            .all(|name| json::set(jwk, name).is_none());
+        match certificate {
+            Ok(key) => {
+                let is_same = match is_bare {
+                    true => key.is_called(jwk),
+                    false => key == Self::from_members(jwk)?,
+                };
+                match is_same {
+                    true => Ok((key, None)),
+                    false => Err(Unusable::Wrong("its [x5c] is for another key")),
+                }
+            }
+            Err(why) if is_bare => Err(why),
+            Err(why) => Ok((Self::from_members(jwk)?, Some(why))),
         }
     }
 
     fn from_members(jwk: &Map<String, Value>) -> Result<Self, Unusable> {
-        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+        let text = |name: &str| json::set(jwk, name).and_then(Value::as_str);
         Ok(match (text("kty"), text("crv")) {
             (Some("RSA"), _) => Self::Rsa(
                 Number::new(&octets(jwk, "n")?),
@@ -96,11 +105,11 @@ impl PublicKey {
                     Some("ML-DSA-44") => Kind::MlDsa44,
                     Some("ML-DSA-65") => Kind::MlDsa65,
                     Some("ML-DSA-87") => Kind::MlDsa87,
-                    _ => return Err(Unusable("its [alg] is missing or not supported")),
+                    _ => return Err(Unusable::Wrong("its [alg] is missing or not supported")),
                 };
                 Self::Encoded(kind, octets(jwk, "pub")?)
             }
-            _ => return Err(Unusable("its [kty] and [crv] are not supported")),
+            _ => return Err(Unusable::Wrong("its [kty] and [crv] are not supported")),
         })
     }
 
@@ -117,24 +126,39 @@ impl PublicKey {
                 Kind::Secp256k1 => ("EC", "secp256k1"),
             },
         };
-        jwk.get("kty").is_some_and(|own| own == kty) && jwk.get("crv").is_none_or(|own| own == crv)
+        jwk.get("kty").is_some_and(|own| own == kty)
+            && json::set(jwk, "crv").is_none_or(|own| own == crv)
     }
 }
 
 /// A member of a JWK in base64url.
-pub(super) fn octets(jwk: &Map<String, Value>, name: &str) -> Result<Vec<u8>, Unusable> {
-    jwk.get(name)
-        .and_then(Value::as_str)
-        .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())
-        .ok_or(Unusable("a part of it is missing or no base64url"))
+pub(super) fn octets(jwk: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, Unusable> {
+    let value = json::set(jwk, name).ok_or(Unusable::Missing(name))?;
+    let octets = value.as_str().map(|text| URL_SAFE_NO_PAD.decode(text));
+    octets
+        .and_then(Result::ok)
+        .ok_or(Unusable::NotBase64Url(name))
 }
 
-/// The uncompressed SEC 1 encoding; both coordinates have exactly the curve's length (RFC 7518
-/// section 6.2.1.2).
+/// The uncompressed SEC 1 encoding.
 fn point(jwk: &Map<String, Value>, length: usize) -> Result<Vec<u8>, Unusable> {
-    let (x, y) = (octets(jwk, "x")?, octets(jwk, "y")?);
-    if x.len() != length || y.len() != length {
-        return Err(Unusable("its [x] or [y] has the wrong length"));
-    }
-    Ok([&[4], x.as_slice(), y.as_slice()].concat())
+    let [x, y] = ["x", "y"].map(|name| coordinate(jwk, name, length));
+    Ok([&[4], x?.as_slice(), y?.as_slice()].concat())
+}
+
+/// A coordinate in as many octets as the curve's field has (RFC 7518 section 6.2.1.2). Some providers
+/// leave out its leading zeros or write one more; it is the same number, and whether the point is
+/// on the curve is looked at later.
+fn coordinate(
+    jwk: &Map<String, Value>,
+    name: &'static str,
+    length: usize,
+) -> Result<Vec<u8>, Unusable> {
+    let Number(number) = Number::new(&octets(jwk, name)?);
+    let zeros = length
+        .checked_sub(number.len())
+        .ok_or(Unusable::Wrong("its [x] or [y] is too long for its curve"))?;
+    let mut padded = vec![0; zeros];
+    padded.extend_from_slice(&number);
+    Ok(padded)
 }

@@ -53,7 +53,7 @@ fn fetch(store: &mut KeyStore, now: u64) {
     assert!(store.start(ID, true, now).is_some());
     assert!(matches!(
         store.finish(ID, answer(BODY), now),
-        Ok(Fetched::Keys([]))
+        Ok(Fetched::Keys { warnings: [], .. })
     ));
 }
 
@@ -122,6 +122,72 @@ fn a_failure_for_which_nobody_waited_refuses_nobody() {
     assert_eq!(state(&store, T), "unavailable");
 }
 
+/// Those that came while it was under way waited for it as well.
+#[test]
+fn a_failure_for_which_others_came_to_wait_is_one_for_those_behind_them() {
+    let mut store = store();
+    store.prefetch();
+    assert!(store.start(ID, false, T).is_some());
+    assert!(store.start(ID, true, T + 1).is_none(), "it waits for that");
+    store.is_awaited_now(ID);
+    assert!(store.finish(ID, Err(FetchError::NoAnswer), T + 5).is_err());
+    assert_eq!(state(&store, T + 5), "unavailable");
+    assert!(store.start(ID, true, T + 5).is_none());
+}
+
+#[test]
+fn so_is_another_workers() {
+    let (mut one, mut other) = workers();
+    assert!(one.start(ID, false, T).is_some());
+    share(&one, &mut other);
+    one.finish(ID, Err(FetchError::NoAnswer), T + 5)
+        .unwrap_err();
+    assert_eq!(state(&one, T + 5), "pending", "nobody waited here");
+    share(&one, &mut other);
+    assert!(other.refuse(ID), "somebody did there");
+    assert!(!other.refuse(ID), "which is no news any more");
+    assert_eq!(state(&other, T + 5), "unavailable");
+    share(&other, &mut one);
+    assert_eq!(state(&one, T + 5), "unavailable");
+    let again = first(T + 5, |now| state(&one, now) == "pending");
+    assert!((T + 6..=T + 7).contains(&again), "{again}");
+    assert!(one.start(ID, true, again).is_some());
+    one.finish(ID, answer(BODY), again).unwrap();
+    share(&one, &mut other);
+    assert!(!other.refuse(ID), "the last one wasn't");
+}
+
+#[test]
+fn what_is_wrong_in_a_set_is_told_when_it_changes() {
+    let with = |keys: &str| format!(r#"{{"keys":[{keys}]}}"#);
+    let good = r#"{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    let bad = r#"{"kty":"new","kid":"b"}"#;
+    let mut store = store();
+    let mut now = T;
+    for (keys, expected, told) in [
+        (format!("{good},{bad}"), Some(r#""a""#), 1),
+        (format!("{good},{bad}"), None, 0),
+        (format!("{good}, {bad}"), None, 0),
+        (good.to_owned(), None, 0),
+        (format!("{good},{bad}"), None, 1),
+        (good.replace(r#""a""#, r#""c""#), Some(r#""c""#), 0),
+        (
+            format!("{good},{}", good.replace(r#""kid":"a","#, "")),
+            Some(r#""a", one without"#),
+            0,
+        ),
+    ] {
+        assert!(store.start(ID, true, now).is_some());
+        let body = with(&keys);
+        let Ok(Fetched::Keys { ids, warnings }) = store.finish(ID, answer(body.as_bytes()), now)
+        else {
+            panic!("{keys} are keys");
+        };
+        assert_eq!((ids.as_deref(), warnings.len()), (expected, told), "{keys}");
+        now += 300;
+    }
+}
+
 #[test]
 fn old_keys_serve_while_fresh_ones_are_fetched_but_not_for_ever() {
     let mut store = store();
@@ -163,7 +229,9 @@ fn an_answer_says_how_long_it_is_good_for_within_bounds() {
         ("max-age=100", "40", 60),
         ("max-age=100", "?", 100),
         ("max-age=5", "", 30),
-        ("no-store", "", 30),
+        ("no-store", "", 300),
+        ("no-cache", "100", 300),
+        ("no-cache, max-age=100", "", 30),
         ("max-age=86400", "", 300),
     ] {
         let mut store = store();
@@ -286,7 +354,7 @@ fn an_issuer_tells_where_its_keys_are() {
     assert!(store.start(ID, true, T).is_none());
     assert!(matches!(
         store.finish(ID, answer(BODY), T),
-        Ok(Fetched::Keys(_))
+        Ok(Fetched::Keys { .. })
     ));
     assert_eq!(state(&store, T), "ready");
 }
@@ -294,11 +362,28 @@ fn an_issuer_tells_where_its_keys_are() {
 #[test]
 fn metadata_that_can_not_be_relied_on() {
     for (metadata, error) in [
-        ("<html>", "metadata that is not JSON"),
-        ("{}", "metadata whose `issuer` is another"),
+        ("<html>", "metadata that can't be read: it is a web page"),
+        (
+            "\u{feff}{}",
+            "metadata that can't be read: it begins with a byte",
+        ),
+        (
+            "{}",
+            "metadata whose `issuer` is \"\" instead of \"https://a.test/b\"",
+        ),
         (
             r#"{"issuer":"https://a.test/b/","jwks_uri":"https://k.test/j"}"#,
-            "metadata whose `issuer` is another",
+            "metadata whose `issuer` is \"https://a.test/b/\" instead of \"https://a.test/b\": they differ \
+             in a slash at the end only; write `issuer` as the provider does",
+        ),
+        (
+            r#"{"issuer":"http://a.test:8080/b","jwks_uri":"https://k.test/j"}"#,
+            "metadata whose `issuer` is \"http://a.test:8080/b\" instead of \"https://a.test/b\"",
+        ),
+        (
+            r#"{"issuer":"https://a.test/{tenantid}/v2.0","jwks_uri":"https://k.test/j"}"#,
+            "metadata whose `issuer` is \"https://a.test/{tenantid}/v2.0\" instead of \
+             \"https://a.test/b\": that is a template for many tenants",
         ),
         (
             r#"{"issuer":"https://a.test/b"}"#,

@@ -4,7 +4,10 @@ use std::ptr::null_mut;
 use std::slice;
 
 use super::maps::deserialized;
-use super::{BAD_ARGUMENT, Callout, HOST, Host, NOT_FOUND, OK, Reply, from_bytes};
+use super::{
+    BAD_ARGUMENT, Callout, HOST, Host, INTERNAL_FAILURE, NEXT_CALL, NOT_FOUND, OK, Reply,
+    from_bytes,
+};
 
 const CALL_RESPONSE_BODY: u32 = 4;
 const VM_CONFIGURATION: u32 = 6;
@@ -110,6 +113,7 @@ extern "C" fn proxy_continue_stream(_stream_type: u32) -> u32 {
             host.violations.push("resumed what had ended".to_owned());
         }
         stream.goes_on = true;
+        host.ended_in_call += 1;
         OK
     })
 }
@@ -134,6 +138,9 @@ unsafe extern "C" fn proxy_send_local_response(
         }
     };
     call("proxy_send_local_response", |host| {
+        if host.takes_plain_replies_only && (!reply.headers.is_empty() || !reply.body.is_empty()) {
+            return BAD_ARGUMENT;
+        }
         let Some(stream) = host.streams.get_mut(&host.effective) else {
             return BAD_ARGUMENT;
         };
@@ -141,6 +148,7 @@ unsafe extern "C" fn proxy_send_local_response(
             host.violations.push("answered what had ended".to_owned());
         }
         stream.reply = Some(reply);
+        host.ended_in_call += 1;
         OK
     })
 }
@@ -169,10 +177,13 @@ unsafe extern "C" fn proxy_http_call(
         {
             return BAD_ARGUMENT;
         }
-        host.next_token += 1;
-        unsafe { *token = host.next_token };
+        if host.shut_clusters.contains(&cluster) {
+            return INTERNAL_FAILURE;
+        }
+        let number = NEXT_CALL.replace(NEXT_CALL.get() + 1);
+        unsafe { *token = number };
         host.calls_out.push(Callout {
-            token: host.next_token,
+            token: number,
             context: host.effective,
             cluster,
             headers,

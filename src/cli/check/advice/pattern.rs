@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::policy::Policy;
 use super::{Advice, field, list};
+use crate::cli::codes::Code;
 use crate::cli::source::{Node, Source};
 
 /// The fields of a source and an operation of which there is an opposite.
@@ -71,7 +72,7 @@ impl Advice {
         if let Some(first) = wanted.first().filter(|_| wanted.iter().all(excluded)) {
             self.found(
                 &policy.source,
-                "never-matches",
+                Code::NeverMatches,
                 first.span.clone(),
                 "no request matches: what is asked for here is excluded beside it".to_owned(),
             );
@@ -107,7 +108,8 @@ impl Advice {
                 | "remoteIpBlocks"
                 | "source.ip"
         );
-        if is_star_literal && has_stars {
+        let is_expression = name == "paths" && is_expression(text);
+        if is_star_literal && has_stars && !is_expression {
             let instead = match name {
                 "paths" => "; write `{*}` for one segment of a path, `{**}` for any",
                 _ => "",
@@ -115,7 +117,12 @@ impl Advice {
             let text = format!(
                 "only one `*` counts, at the start or the end: another is itself here{instead}"
             );
-            self.found(value.source, "literal-star", value.node.span.clone(), text);
+            self.found(
+                value.source,
+                Code::LiteralStar,
+                value.node.span.clone(),
+                text,
+            );
         }
         match name {
             "hosts" => self.host(value, beside),
@@ -127,6 +134,7 @@ impl Advice {
                     text.to_ascii_uppercase()
                 ),
             ),
+            "paths" if is_expression => self.never(value, expression(text)),
             "paths" => self.path(value),
             "principals" | "source.principal" if text.starts_with("spiffe://") => self.never(
                 value,
@@ -142,7 +150,7 @@ impl Advice {
     }
 
     fn never(&mut self, value: &Value<'_>, why: String) {
-        let code = "never-matches";
+        let code = Code::NeverMatches;
         self.found(value.source, code, value.node.span.clone(), why);
     }
 
@@ -164,13 +172,17 @@ impl Advice {
         let is_beside = beside.iter().any(|other| other.text() == Some(&with_port));
         let names_port = host.rsplit(']').next().unwrap_or(host).contains(':');
         if opens && !names_port && !host.ends_with('*') && !is_beside && !self.ignores_host_port {
+            // Of two stars one is itself, so a pattern can't have another for the port.
+            let (beside, example) = match host.strip_prefix('*') {
+                Some(end) => (String::new(), format!("a{end}")),
+                None => (format!("`{with_port}` beside it, or "), host.to_owned()),
+            };
             let text = format!(
-                "a request for `{host}:8080`, or another port, is not for this host, and so gets \
-                 around the policy; write `{with_port}` beside it, or `ignoreHostPort: true` in \
-                 the plugin's configuration"
+                "a request for `{example}:8080`, or another port, is not for this host, and so gets \
+                 around the policy; write {beside}`ignoreHostPort: true` in the plugin's configuration"
             );
             let span = value.node.span.clone();
-            self.found(value.source, "host-without-port", span, text);
+            self.found(value.source, Code::HostWithoutPort, span, text);
         }
     }
 
@@ -202,11 +214,16 @@ impl Advice {
                      `{}`",
                     String::from_utf8_lossy(&normalized)
                 );
-                self.found(value.source, "not-normalized", value.node.span.clone(), why);
+                self.found(
+                    value.source,
+                    Code::NotNormalized,
+                    value.node.span.clone(),
+                    why,
+                );
             }
             Ok(_) => self.found(
                 value.source,
-                "not-normalized",
+                Code::NotNormalized,
                 value.node.span.clone(),
                 "paths are normalised before they are compared, so none looks like this; write it \
                  as it is then: without dot segments, nothing encoded that needn't be"
@@ -243,4 +260,50 @@ impl Advice {
             self.never(value, why);
         }
     }
+}
+
+/// Whether a path is written as a regular expression.
+fn is_expression(path: &str) -> bool {
+    let parts = [
+        ".*", ".+", "[0-9", "[A-Z", "[^", "[a-z", "\\d", "\\w", "\\.",
+    ];
+    path.starts_with('^')
+        || path.ends_with('$')
+        || parts.iter().any(|part| path.contains(part))
+        || path.contains('(') && path.contains('|')
+}
+
+/// What is wrong with that, and what to write where it can be told.
+fn expression(path: &str) -> String {
+    let mut plain = path
+        .trim_start_matches('^')
+        .trim_end_matches('$')
+        .replace("\\.", ".");
+    for (part, instead) in [
+        (".*", "{**}"),
+        (".+", "{**}"),
+        ("[^/]+", "{*}"),
+        ("[^/]*", "{*}"),
+        ("[0-9]+", "{*}"),
+        ("[a-z]+", "{*}"),
+        ("[a-z0-9-]+", "{*}"),
+        ("\\d+", "{*}"),
+        ("\\w+", "{*}"),
+    ] {
+        plain = plain.replace(part, instead);
+    }
+    // `/a/*` and `*.js` are older, and all that most need.
+    if let Some(start) = plain
+        .strip_suffix("{**}")
+        .filter(|start| !start.contains('{'))
+    {
+        plain = format!("{start}*");
+    }
+    let is_plain = !plain.contains(['(', '[', '\\', '|', '+', '^', '$']);
+    let is_segment = |part: &str| !part.contains('{') || matches!(part, "{*}" | "{**}");
+    let instead = match is_plain && plain.split('/').all(is_segment) && plain.starts_with('/') {
+        true => format!("write `{plain}`"),
+        false => "write each path, `{*}` for one segment, `{**}` for any number".to_owned(),
+    };
+    format!("paths are no regular expressions, and no path looks like this; {instead}")
 }

@@ -9,8 +9,10 @@ use super::{field, list};
 use crate::cli::source::{Node, Source};
 use crate::config::place::Place;
 
-/// The namespace whose policies apply everywhere, where nothing else is said.
-const ROOT: &str = "istio-system";
+/// As Go's `strconv.ParseBool`, by which Istio reads the annotation; anything else is a mistake.
+fn is_true(text: &str) -> bool {
+    matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True")
+}
 
 /// An AuthorizationPolicy, in either form.
 #[derive(Debug)]
@@ -22,10 +24,10 @@ pub(super) struct Policy {
     /// `ALLOW`, `DENY`, `AUDIT` or `CUSTOM`.
     pub(super) action: String,
     pub(super) rules: Vec<Node>,
-    namespace: Option<String>,
+    pub(super) namespace: Option<String>,
     /// Whatever says to which workloads of the namespace it applies.
-    reach: Vec<Value>,
-    is_dry_run: bool,
+    pub(super) reach: Vec<Value>,
+    pub(super) is_dry_run: bool,
 }
 
 impl Policy {
@@ -46,7 +48,7 @@ impl Policy {
         Self {
             namespace: namespace.map(str::to_owned),
             reach: reach.map(Node::value).collect(),
-            is_dry_run: dry_run.is_some_and(|value| value.text() != Some("false")),
+            is_dry_run: dry_run.and_then(Node::text).is_some_and(is_true),
             ..Self::new(source, node, node.dig(&["metadata", "name"]), spec)
         }
     }
@@ -103,36 +105,8 @@ impl Policy {
     }
 
     /// Whether a rule matches every request.
-    fn takes_all(&self) -> bool {
+    pub(super) fn takes_all(&self) -> bool {
         let is_empty = |rule: &Node| rule.value().as_object().is_some_and(|rule| rule.is_empty());
         self.rules.iter().any(is_empty)
-    }
-
-    /// Whether it applies wherever another one does.
-    fn covers(&self, other: &Self) -> bool {
-        let is_everywhere = self.reach.is_empty();
-        let is_root = self.namespace.as_deref() == Some(ROOT);
-        (self.namespace == other.namespace || is_root && is_everywhere)
-            && (is_everywhere || self.reach == other.reach)
-    }
-
-    /// Why another one has nothing to decide beside this.
-    pub(super) fn shadows(&self, other: &Self) -> Option<&'static str> {
-        if self.is_dry_run || other.is_dry_run || !self.covers(other) {
-            return None;
-        }
-        let same = || {
-            let rules: Vec<Value> = self.rules.iter().map(Node::value).collect();
-            let is_known = |rule: &Node| rules.contains(&rule.value());
-            other.rules.iter().all(is_known) && !other.rules.is_empty()
-        };
-        match (self.action.as_str(), other.action.as_str()) {
-            ("DENY", "ALLOW" | "DENY") if self.takes_all() => Some("denies every request"),
-            ("ALLOW", "ALLOW") if self.takes_all() => Some("allows every request"),
-            (one, another) if one == another && one != "CUSTOM" && same() => {
-                Some("has the same rules")
-            }
-            _ => None,
-        }
     }
 }

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::token::decoded;
 use super::{Told, change, readable};
+use crate::cli::shown;
 use crate::explain::{Attempt, RuleTrace, Stage, Verdict};
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::{Change, Outcome, Reason};
 use crate::reply::reply;
 
 impl Told<'_> {
@@ -33,7 +34,7 @@ impl Told<'_> {
             Outcome::Forward(changes, _) => {
                 let changed = self.request.changed(changes);
                 let told = json!({
-                    "changes": changes.iter().map(change).collect::<Vec<_>>(),
+                    "changes": changes.iter().map(told_change).collect::<Vec<_>>(),
                     "headers": lines(changed.headers()),
                 });
                 ("forward", told)
@@ -95,7 +96,7 @@ fn rule_json(rule: &RuleTrace) -> Value {
             "place": tried.place,
             "condition": tried.condition,
             "wanted": tried.wanted,
-            "seen": tried.seen,
+            "seen": tried.seen.as_deref().map(shown::masked),
             "holds": tried.holds,
             "unknown": tried.unknown,
         })
@@ -106,6 +107,10 @@ fn rule_json(rule: &RuleTrace) -> Value {
         "matched": rule.matched,
         "conditions": conditions.collect::<Vec<_>>(),
     })
+}
+
+fn told_change(told: &Change) -> String {
+    shown::masked(&change(told)).into_owned()
 }
 
 fn stage_name(stage: Stage) -> &'static str {

@@ -67,7 +67,7 @@ impl Told<'_> {
 
     /// How long a token lives still.
     pub(super) fn life(&self, claims: &Value) -> Option<String> {
-        let time = |name| claims.get(name)?.as_u64();
+        let time = |name| seconds(claims.get(name)?);
         let at = |time: u64| {
             let time = UNIX_EPOCH + Duration::from_secs(Some(time).filter(|at| *at <= LAST)?);
             Some(humantime::format_rfc3339_seconds(time).to_string())
@@ -82,8 +82,9 @@ impl Told<'_> {
                 at(start)?
             ));
         }
-        let Some(end) = time("exp") else {
-            return Some("never ends: there is no exp".to_owned());
+        let end = match claims.get("exp") {
+            None => return Some("never ends: there is no exp".to_owned()),
+            Some(end) => seconds(end)?,
         };
         let between = between(end, self.now);
         Some(match end >= self.now {
@@ -91,6 +92,12 @@ impl Told<'_> {
             false => format!("ended {between} ago, at {}", at(end)?),
         })
     }
+}
+
+/// A time, whole or not (RFC 7519 section 2, NumericDate).
+fn seconds(time: &Value) -> Option<u64> {
+    let whole = |time: f64| (0.0..1e18).contains(&time).then_some(time.floor() as u64);
+    time.as_u64().or_else(|| whole(time.as_f64()?))
 }
 
 /// What a rule made of a token: what was right, what wasn't, and what wasn't looked at.
