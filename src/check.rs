@@ -363,7 +363,7 @@ impl Service {
         let removed = answer.headers.iter().filter(|(name, _)| name == TO_REMOVE);
         let removed = removed.flat_map(|(_, value)| value.split(|byte| *byte == b','));
         let removed = removed.filter_map(|name| str::from_utf8(name).ok());
-        let removed = Names::new(removed.map(str::trim));
+        let removed = Names::new(removed.map(str::trim_ascii));
         let goes = |name: &str| !steers_proxy(name) && removed.have(name.as_bytes());
         let mut changes = Vec::new();
         let mut written = Vec::new();

@@ -143,6 +143,11 @@ impl Request {
 
     /// What takes out every line with such a name.
     pub(crate) fn removed(&self, is_such: impl Fn(&str) -> bool) -> Vec<Change> {
+        self.removed_by(&is_such)
+    }
+
+    #[inline(never)]
+    fn removed_by(&self, is_such: &dyn Fn(&str) -> bool) -> Vec<Change> {
         let names = self.headers().map(|(name, _)| name);
         let mut names: Vec<&str> = names.filter(|name| is_such(name)).collect();
         sorted::by(&mut names, Ord::cmp);

@@ -128,7 +128,7 @@ impl Locations {
 
 impl Form {
     fn new(name: &str, prefix: String) -> Self {
-        let word = prefix.trim_matches([' ', '\t']);
+        let word = prefix.trim_ascii();
         let is_scheme = !word.is_empty() && word.bytes().all(is_token_byte);
         match CREDENTIALS.contains(&name) && is_scheme {
             true => Self::Scheme {
