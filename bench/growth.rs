@@ -3,8 +3,8 @@
 use std::env;
 
 use portcullis::{
-    CheckAnswer, Checked, KeyStore, Known, NoHost, Node, Outcome, Policy, Request, Verifier,
-    evaluate,
+    CheckAnswer, CheckReply, Checked, KeyStore, Known, NoHost, Node, Outcome, Policy, Request,
+    Verifier, evaluate,
 };
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ fn main() {
     let answer = CheckAnswer {
         status: 200,
         headers: answer_lines(size).collect(),
-        body: Vec::new(),
+        body: Some(Vec::new()),
     };
     let keys = KeyStore::new(&policy, 0);
     let verifier = Verifier::new(&policy, None).expect("nothing is asked of a host");
@@ -57,7 +57,7 @@ fn main() {
     let checked = match evaluate(&policy, known(&[]), &request) {
         Outcome::Ask(check) => vec![Checked {
             id: check.id,
-            answer: Some(answer),
+            reply: CheckReply::Answer(answer),
         }],
         _ => Vec::new(),
     };
