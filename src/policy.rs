@@ -106,7 +106,7 @@ impl Policy {
     /// Which of these trailers of a request don't reach the upstream: in any spelling, those that rules
     /// or services write as headers, and those under which rules look for tokens. Servers may make
     /// headers of trailers (RFC 9110 section 6.5.1). Each is named once.
-    pub fn forged_trailers<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+    pub(crate) fn forged_trailers<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
         let is_forged = |name: &&str| {
             self.authentication.sets_or_seeks(name.as_bytes()) || self.checks.write(name)
         };

@@ -19,6 +19,8 @@ mod paths;
 mod proxied;
 #[path = "envoy/resumption.rs"]
 mod resumption;
+#[path = "envoy/trailers.rs"]
+mod trailers;
 #[path = "envoy/routes.rs"]
 mod routes;
 

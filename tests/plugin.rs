@@ -21,6 +21,8 @@ mod metrics;
 mod sharing;
 #[path = "plugin/told.rs"]
 mod told;
+#[path = "plugin/trailers.rs"]
+mod trailers;
 #[path = "plugin/verification.rs"]
 mod verification;
 #[path = "plugin/waiting.rs"]

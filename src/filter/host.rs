@@ -35,6 +35,7 @@ impl Status {
 const PLUGIN_CONFIGURATION: u32 = 7;
 const CALL_RESPONSE_BODY: u32 = 4;
 const REQUEST_HEADERS: u32 = 0;
+const REQUEST_TRAILERS: u32 = 1;
 const RESPONSE_HEADERS: u32 = 2;
 const CALL_RESPONSE_HEADERS: u32 = 6;
 const REQUEST_STREAM: u32 = 0;
@@ -228,6 +229,11 @@ fn buffer(buffer: u32, max_size: usize) -> Result<Vec<u8>, Status> {
     bytes(|data, size| unsafe { proxy_get_buffer_bytes(buffer, 0, max_size, data, size) })
 }
 
+/// The trailers of the request.
+pub(crate) fn request_trailers() -> Result<Vec<(String, Vec<u8>)>, Status> {
+    headers(REQUEST_TRAILERS)
+}
+
 /// The header of the answer to an HTTP call; empty where there was no answer.
 pub(crate) fn call_headers() -> Result<Vec<(String, Vec<u8>)>, Status> {
     headers(CALL_RESPONSE_HEADERS)
@@ -287,8 +293,17 @@ pub(crate) fn set_request_header(name: &str, value: &[u8]) -> Result<(), Status>
 
 /// Removes every line with this name.
 pub(crate) fn remove_request_header(name: &str) -> Result<(), Status> {
+    remove_header(REQUEST_HEADERS, name)
+}
+
+/// Removes every trailer with this name.
+pub(crate) fn remove_request_trailer(name: &str) -> Result<(), Status> {
+    remove_header(REQUEST_TRAILERS, name)
+}
+
+fn remove_header(map: u32, name: &str) -> Result<(), Status> {
     // SAFETY: the bytes outlive the call.
-    check(unsafe { proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) })
+    check(unsafe { proxy_remove_header_map_value(map, name.as_ptr(), name.len()) })
 }
 
 /// An attribute of Envoy; the parts of its path may hold dots.

@@ -74,8 +74,12 @@ impl HttpContext for Stream {
         self.action()
     }
 
-    fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        self.action()
+    fn on_http_request_trailers(&mut self, count: usize) -> Action {
+        // Also of a request that waits: a host may not ask again when that goes on.
+        match &self.worker {
+            Some(worker) if count > 0 && worker.strip_trailers().is_err() => Action::Pause,
+            _ => self.action(),
+        }
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {

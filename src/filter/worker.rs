@@ -423,6 +423,15 @@ impl Worker {
         self.waiting.borrow_mut().forget(stream);
     }
 
+    /// Takes trailers out that only we or services write. They come by themselves, after the header was
+    /// decided upon.
+    pub(crate) fn strip_trailers(&self) -> Result<(), host::Status> {
+        let trailers = host::request_trailers()?;
+        let names = trailers.iter().map(|(name, _)| name.as_str());
+        let forged = self.policy.forged_trailers(names).into_iter();
+        forged.map(host::remove_request_trailer).collect()
+    }
+
     /// A request went past the plugin.
     pub(crate) fn missed(&self) {
         self.metrics.count(Series::Unseen);

@@ -237,13 +237,8 @@ fn clusters(upstream: &Http2Upstream, service: &JwksServer) -> Vec<Value> {
         cluster["circuit_breakers"] = breakers.clone();
         cluster
     };
-    let mut http2 = with("upstream", upstream.address, &wide);
-    http2["typed_extension_protocol_options"] = json!({
-        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-            "explicit_http_config": { "http2_protocol_options": { "max_concurrent_streams": 100_000 } },
-        },
-    });
+    let mut http2 = upstream.cluster();
+    http2["circuit_breakers"] = wide;
     let service = service.server.address;
     vec![
         http2,

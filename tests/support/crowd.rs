@@ -7,6 +7,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use h2::server::SendResponse;
+use http::HeaderValue;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
@@ -15,7 +18,7 @@ use tokio::time::timeout;
 
 use super::case::Request;
 use super::http::to_wire;
-use super::http2;
+use super::{envoy, http2};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// More than one connection is allowed to have under way at Envoy is never asked for.
@@ -100,6 +103,37 @@ pub fn send_and_leave(address: SocketAddr, request: &Request, count: usize) {
     });
 }
 
+/// Sends a request with trailers over HTTP/2, and tells which of them [`Http2Upstream`] got.
+pub fn send_trailers(
+    address: SocketAddr,
+    request: &Request,
+    trailers: &[(&str, &str)],
+) -> Vec<String> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        let mut client = client.ready().await.expect("a connection");
+        let head = http2::head(request).expect("a request");
+        let (response, mut body) = client.send_request(head, false).expect("a stream");
+        body.send_data(b"body".to_vec().into(), false)
+            .expect("a body");
+        let names = trailers.iter().map(|(name, value)| {
+            let name = http::HeaderName::from_bytes(name.as_bytes()).expect("a name");
+            (name, HeaderValue::from_str(value).expect("a value"))
+        });
+        body.send_trailers(names.collect()).expect("trailers");
+        let response = timeout(PATIENCE, response)
+            .await
+            .expect("in time")
+            .expect("a response");
+        let seen = response.headers().get_all("x-trailer").iter();
+        seen.map(|name| name.to_str().expect("a name").to_owned())
+            .collect()
+    })
+}
+
 async fn over_http1(address: SocketAddr, wire: Vec<u8>) -> Vec<String> {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
@@ -155,6 +189,19 @@ impl Http2Upstream {
     }
 }
 
+impl Http2Upstream {
+    /// What leads there.
+    pub fn cluster(&self) -> Value {
+        let mut cluster = envoy::cluster("upstream", self.address);
+        let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        cluster["typed_extension_protocol_options"] = json!({ options: {
+            "@type": format!("type.googleapis.com/{options}"),
+            "explicit_http_config": { "http2_protocol_options": { "max_concurrent_streams": 100_000 } },
+        } });
+        cluster
+    }
+}
+
 async fn serve(stream: TcpStream) {
     let mut builder = h2::server::Builder::new();
     let handshake = builder
@@ -163,9 +210,25 @@ async fn serve(stream: TcpStream) {
     let Ok(mut connection) = handshake.await else {
         return;
     };
-    while let Some(Ok((_, mut respond))) = connection.accept().await {
-        let response = http::Response::new(());
-        // A client that has gone needs none.
-        let _ = respond.send_response(response, true);
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        tokio::spawn(answer(request, respond));
     }
+}
+
+/// Tells the names of the trailers that came.
+async fn answer(request: http::Request<h2::RecvStream>, mut respond: SendResponse<&'static [u8]>) {
+    let mut body = request.into_body();
+    let mut response = http::Response::new(());
+    if !body.is_end_stream() {
+        while let Some(Ok(piece)) = body.data().await {
+            // A client that has gone needs no credit.
+            let _ = body.flow_control().release_capacity(piece.len());
+        }
+        let trailers = body.trailers().await.ok().flatten().unwrap_or_default();
+        for name in trailers.keys() {
+            let name = HeaderValue::from_bytes(name.as_str().as_bytes()).expect("a name");
+            response.headers_mut().append("x-trailer", name);
+        }
+    }
+    let _ = respond.send_response(response, true);
 }

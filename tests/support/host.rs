@@ -42,6 +42,7 @@ unsafe extern "C" {
     safe fn proxy_on_tick(root: u32);
     safe fn proxy_on_request_headers(context: u32, count: usize, end_of_stream: bool) -> u32;
     safe fn proxy_on_request_body(context: u32, size: usize, end_of_stream: bool) -> u32;
+    safe fn proxy_on_request_trailers(context: u32, count: usize) -> u32;
     safe fn proxy_on_response_headers(context: u32, count: usize, end_of_stream: bool) -> u32;
     safe fn proxy_on_http_call_response(
         context: u32,
@@ -93,6 +94,8 @@ struct Stream {
     properties: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Filter state, without its `wasm.`.
     state: BTreeMap<String, String>,
+    /// While they are in the filter.
+    trailers: Option<Pairs>,
     reply: Option<Reply>,
     goes_on: bool,
     /// The upstream's answer, while its header is in the filter.
@@ -301,6 +304,22 @@ impl Vm {
     pub fn holds_body(&self, stream: u32) -> bool {
         with(|host| host.effective = stream);
         proxy_on_request_body(stream, 0, true) == 1
+    }
+
+    /// Sends a request's trailers through the filter; what is left of them, and whether it holds them.
+    pub fn trailers(&self, stream: u32, trailers: &[(&str, &str)]) -> (Vec<String>, bool) {
+        let owned =
+            |(name, value): &(&str, &str)| (name.as_bytes().into(), value.as_bytes().into());
+        with(|host| {
+            host.effective = stream;
+            let trailers = trailers.iter().map(owned).collect();
+            host.streams.get_mut(&stream).expect("the stream").trailers = Some(trailers);
+        });
+        let held = proxy_on_request_trailers(stream, trailers.len()) == 1;
+        self.check();
+        let left = with(|host| host.streams.get_mut(&stream)?.trailers.take());
+        let left = left.into_iter().flatten();
+        (left.map(|(name, _)| from_bytes(&name)).collect(), held)
     }
 
     pub fn state(&self, stream: u32) -> State {

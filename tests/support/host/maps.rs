@@ -4,6 +4,7 @@ use super::imports::{bytes, call, give};
 use super::{BAD_ARGUMENT, Host, NOT_FOUND, OK, Pairs};
 
 const REQUEST_HEADERS: u32 = 0;
+const REQUEST_TRAILERS: u32 = 1;
 const RESPONSE_HEADERS: u32 = 2;
 const CALL_RESPONSE_HEADERS: u32 = 6;
 
@@ -14,6 +15,7 @@ fn headers(host: &mut Host, map: u32) -> Option<&mut Pairs> {
             // What has left the filter can't be read or changed any more.
             (!stream.goes_on).then_some(&mut stream.headers)
         }
+        REQUEST_TRAILERS => host.streams.get_mut(&host.effective)?.trailers.as_mut(),
         RESPONSE_HEADERS => host.streams.get_mut(&host.effective)?.response.as_mut(),
         CALL_RESPONSE_HEADERS => host.answer.as_mut().map(|(headers, _)| headers),
         _ => None,
