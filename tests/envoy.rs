@@ -19,10 +19,10 @@ mod paths;
 mod proxied;
 #[path = "envoy/resumption.rs"]
 mod resumption;
-#[path = "envoy/trailers.rs"]
-mod trailers;
 #[path = "envoy/routes.rs"]
 mod routes;
+#[path = "envoy/trailers.rs"]
+mod trailers;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

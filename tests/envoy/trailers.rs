@@ -22,11 +22,24 @@ fn what_only_we_write_is_no_trailer() {
         watches: false,
     });
     let envoy = envoy.expect("Envoy");
-    let sent = [("x-sub", "root"), ("x_sub", "root"), ("authorization", "Bearer x"), ("x-sum", "1")];
+    let sent = [
+        ("x-sub", "root"),
+        ("x_sub", "root"),
+        ("authorization", "Bearer x"),
+        ("x-sum", "1"),
+    ];
     // The first one with a token waits for its keys.
     for headers in [json!([]), json!([["authorization", "Bearer ${good}"]])] {
-        let case = Case::new("", "soon", json!({ "method": "POST", "headers": headers }), json!({}));
+        let case = Case::new(
+            "",
+            "soon",
+            json!({ "method": "POST", "headers": headers }),
+            json!({}),
+        );
         let request = suite.play(&case, &case.expect).request;
-        assert_eq!(crowd::send_trailers(envoy.address("l"), &request, &sent), ["x-sum"]);
+        assert_eq!(
+            crowd::send_trailers(envoy.address("l"), &request, &sent),
+            ["x-sum"]
+        );
     }
 }
