@@ -428,8 +428,8 @@ impl Worker {
     pub(crate) fn strip_trailers(&self) -> Result<(), host::Status> {
         let trailers = host::request_trailers()?;
         let names = trailers.iter().map(|(name, _)| name.as_str());
-        let forged = self.policy.forged_trailers(names).into_iter();
-        forged.map(host::remove_request_trailer).collect()
+        let mut forged = self.policy.forged_trailers(names).into_iter();
+        forged.try_for_each(host::remove_request_trailer)
     }
 
     /// A request went past the plugin.
