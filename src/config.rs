@@ -93,6 +93,9 @@ record! {
     unread {
         /// Whether policies compare hosts without their ports. Default: `false`, as in Istio.
         ignore_host_port: bool,
+        /// Whether policies compare paths without the case of ASCII letters, for upstreams that do.
+        /// Default: `false`, as in Istio.
+        ignore_path_case: bool,
     }
     check check_config;
 }
