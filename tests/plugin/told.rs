@@ -28,7 +28,7 @@ fn what_is_in_a_set_is_told_when_it_changes() {
         let left_out = r#"key "line\nbreak" is left out: its [kty] and [crv] are not supported"#;
         assert_eq!(told(&vm, left_out), 1, "{}", vm.log_text());
         assert_eq!(told(&vm, "publishes its private key"), 1);
-        assert_eq!(told(&vm, " has the key \"krsa\""), 1, "{}", vm.log_text());
+        assert_eq!(told(&vm, " has the keys \"krsa\""), 1, "{}", vm.log_text());
         assert_eq!(told(&vm, "enc"), 0, "a key for encryption is no news");
         vm.set_time(NOW + 300 * (round + 1));
     }
@@ -37,7 +37,7 @@ fn what_is_in_a_set_is_told_when_it_changes() {
     vm.set_time(NOW + 1200);
     vm.answer(fetch(&vm), 200, body.as_bytes());
     assert_eq!(told(&vm, "is left out: its [kty]"), 2, "it is wrong again");
-    assert_eq!(told(&vm, "has the key"), 1, "which are the same all along");
+    assert_eq!(told(&vm, "has the keys"), 1, "which are the same all along");
 }
 
 /// A token that wasn't verified may say anything.
@@ -56,7 +56,7 @@ fn nothing_of_a_token_is_told() {
     vm.answer(fetch(&vm), 200, &fixture.keys());
     assert_eq!(reply(&vm, stream).0, 401);
     assert_eq!(told(&vm, "refused: reason=jwt_key_not_found"), 1);
-    assert_eq!(told(&vm, "has the key \"krsa\""), 1, "{}", vm.log_text());
+    assert_eq!(told(&vm, "has the keys \"krsa\""), 1, "{}", vm.log_text());
     assert_eq!(told(&vm, "forged"), 0, "{}", vm.log_text());
 }
 
