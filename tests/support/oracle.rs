@@ -20,6 +20,8 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
         "jwks",
         "defaults",
         "ignorePathCase",
+        // What decides nothing.
+        "filterState",
         // By the connection manager.
         "pathNormalization",
     ];
