@@ -358,9 +358,9 @@ impl Test {
             Self::DestinationIp(blocks) => within(blocks, connection.destination_ip()),
             Self::DestinationPort(ports) => Some(ports.contains(&connection.destination_port()?)),
             Self::DirectIp(blocks) => within(blocks, connection.direct_ip()),
-            Self::Header(name, patterns) => any_line(request, name, |value| {
-                line(name, value, patterns)
-            }),
+            Self::Header(name, patterns) => {
+                any_line(request, name, |value| line(name, value, patterns))
+            }
             Self::HeaderItem(name, separator, patterns) => any_line(request, name, |value| {
                 items::any_item(value, *separator, patterns)
             }),

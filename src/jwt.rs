@@ -347,7 +347,9 @@ fn parse_header(part: &[u8]) -> Result<Header, Reason> {
         key_id,
         is_never_bearer: media_type.is_some_and(|name| {
             let name = bare_media_type(name);
-            NEVER_BEARER.iter().any(|own| name.eq_ignore_ascii_case(own))
+            NEVER_BEARER
+                .iter()
+                .any(|own| name.eq_ignore_ascii_case(own))
         }),
         media_type: media_type.map(str::to_owned),
     })

@@ -46,12 +46,7 @@ impl Authentication {
 }
 
 impl Rule {
-    fn attempt(
-        &self,
-        token: Token<'_>,
-        verdict: Verdict,
-        request: &Request,
-    ) -> Attempt {
+    fn attempt(&self, token: Token<'_>, verdict: Verdict, request: &Request) -> Attempt {
         Attempt {
             issuer: self.expected.issuer.clone(),
             audiences: self.expected.audiences.clone(),

@@ -147,11 +147,12 @@ fn matches(parts: &[Part], same: Same, path: &[u8]) -> bool {
         return path.is_empty();
     };
     match part {
-        Part::Literal(literal) => path
-            .split_at_checked(literal.len())
-            .is_some_and(|(start, path)| {
-                same(start, literal.as_bytes()) && matches(parts, same, path)
-            }),
+        Part::Literal(literal) => {
+            path.split_at_checked(literal.len())
+                .is_some_and(|(start, path)| {
+                    same(start, literal.as_bytes()) && matches(parts, same, path)
+                })
+        }
         Part::Segment => {
             let end = path.iter().position(|byte| *byte == b'/');
             let (segment, path) = path.split_at(end.unwrap_or(path.len()));
@@ -159,9 +160,7 @@ fn matches(parts: &[Part], same: Same, path: &[u8]) -> bool {
         }
         // It is the last operator.
         Part::Rest => match parts {
-            [Part::Literal(literal)] => {
-                StringMatch::Suffix(literal.clone()).matches_by(same, path)
-            }
+            [Part::Literal(literal)] => StringMatch::Suffix(literal.clone()).matches_by(same, path),
             _ => true,
         },
     }

@@ -34,12 +34,11 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
     let workload = Workload(&config["workload"]);
     let mut rules: Vec<&Value> = list(&config["jwtRules"]).collect();
     let domains = workload.trust_domains();
-    let policy =
-        |namespace: &str, metadata, spec| {
-            let mut policy = rbac::Policy::new(namespace, metadata, spec, &domains);
-            policy.ignores_path_case = config["ignorePathCase"] == true;
-            policy
-        };
+    let policy = |namespace: &str, metadata, spec| {
+        let mut policy = rbac::Policy::new(namespace, metadata, spec, &domains);
+        policy.ignores_path_case = config["ignorePathCase"] == true;
+        policy
+    };
     let mut policies: Vec<rbac::Policy<'_>> = list(&config["authorizationPolicies"])
         .map(|spec| policy(workload.namespace(), spec, spec))
         .collect();
