@@ -3,9 +3,11 @@
 pub(crate) mod legacy;
 mod location;
 mod metadata;
+mod opaque;
 mod output;
 mod presented;
 mod removal;
+mod report;
 mod sighting;
 mod told;
 
@@ -26,7 +28,7 @@ use crate::connection::{Connection, Untold};
 use crate::evaluate::Known;
 use crate::jwks::{KeySet, KeySetId, Lookup};
 use crate::jwt::{ClaimPath, Expected, Token, Verified};
-use crate::outcome::{Change, Changes, Reason, Refusal};
+use crate::outcome::{Change, Changes, DryRun, Reason, Refusal};
 use crate::request::Request;
 use crate::sorted;
 use crate::spelling::Names;
@@ -62,6 +64,8 @@ pub(crate) struct Rule {
     locations: Rc<Locations>,
     outputs: Vec<Output>,
     forward: bool,
+    /// Whether its bad tokens refuse nobody.
+    reports_only: bool,
     space_delimited: Vec<String>,
 }
 
@@ -104,6 +108,8 @@ pub(crate) struct Authenticated<'p, 'r> {
     pub(crate) identity: Option<Identity<'p>>,
     /// The tokens that don't reach the upstream.
     removal: Removal<'r>,
+    /// What rules that only report would have done.
+    pub(crate) would: Option<DryRun>,
 }
 
 /// Why a request doesn't go on.
@@ -118,6 +124,11 @@ impl Rule {
     /// Whether this header is one of its outputs.
     pub(crate) fn writes(&self, header: &str) -> bool {
         self.outputs.iter().any(|output| output.header() == header)
+    }
+
+    /// Whether its bad tokens refuse nobody.
+    pub(crate) fn reports_only(&self) -> bool {
+        self.reports_only
     }
 
     pub(crate) fn new(
@@ -156,12 +167,12 @@ impl Rule {
             keys,
             outputs: Output::of(&rule),
             forward: rule.forward_original_token,
+            reports_only: rule.report_only,
             space_delimited,
-            locations: Rc::new(Locations::new(
-                rule.from_headers,
-                rule.from_params,
-                rule.from_cookies,
-            )),
+            locations: Rc::new(
+                Locations::new(rule.from_headers, rule.from_params, rule.from_cookies)
+                    .treating(rule.non_jwt.unwrap_or_default()),
+            ),
         }
     }
 
@@ -272,13 +283,26 @@ impl Authentication {
             return Ok(Authenticated {
                 identity: None,
                 removal,
+                would: None,
             });
         }
-        let winner = presented.remove(presented::winner(&presented, known)?);
+        let mut would = None;
+        let winner = match self.winner(&presented, known) {
+            Err(halt @ Halt::Refused(_)) => {
+                would = Some(report::excuse(&mut presented, &mut removal, known).ok_or(halt)?);
+                if presented.is_empty() {
+                    return Ok(Authenticated {
+                        identity: None,
+                        removal,
+                        would,
+                    });
+                }
+                self.winner(&presented, known)?
+            }
+            winner => winner?,
+        };
+        let winner = presented.remove(winner);
         let others = presented;
-        if self.demanded == Tokens::All {
-            presented::all_verify(&winner, &others, known)?;
-        }
         let kept = presented::kept(&winner, &others, known)?;
         let stays = |place| match winner.is_at(place) {
             true => winner.rule.forward,
@@ -294,7 +318,19 @@ impl Authentication {
                 principal: Principal::Token,
             }),
             removal,
+            would,
         })
+    }
+
+    /// The place of the rule that wins, where the request presents what is demanded.
+    fn winner(&self, presented: &[Presented<'_, '_>], known: Known<'_>) -> Result<usize, Halt> {
+        let place = presented::winner(presented, known)?;
+        if self.demanded == Tokens::All
+            && let Some(winner) = presented.get(place)
+        {
+            presented::all_verify(winner, presented, known)?;
+        }
+        Ok(place)
     }
 
     /// The headers that rules write.

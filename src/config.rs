@@ -93,6 +93,9 @@ record! {
     unread {
         /// Whether policies compare hosts without their ports. Default: `false`, as in Istio.
         ignore_host_port: bool,
+        /// Whether policies compare paths without the case of ASCII letters, for upstreams that do.
+        /// Default: `false`, as in Istio.
+        ignore_path_case: bool,
     }
     check check_config;
 }
@@ -350,7 +353,8 @@ record! {
         /// then. Default: any.
         max_token_lifetime: Option<Duration>,
         /// What a token's `typ` must say, such as `at+jwt` (RFC 9068), so that no other kind of
-        /// token passes; case and `application/` don't count. Default: any.
+        /// token passes; case and `application/` don't count. Default: any but those of tokens that are no
+        /// bearer tokens, `wit+jwt` and `wpt+jwt`.
         required_type: Option<Text>,
     }
 }

@@ -43,6 +43,8 @@ pub struct Attempt {
     pub audiences: Vec<String>,
     /// How far the clocks may be apart, in seconds.
     pub clock_skew: u64,
+    /// Whether bad tokens of the rule refuse nobody.
+    pub report_only: bool,
     /// Where the token stands: `header authorization`.
     pub place: String,
     /// The token as it was sent.
@@ -61,6 +63,8 @@ pub enum Verdict {
     Refused(Reason),
     /// Keys are needed to tell.
     Awaits,
+    /// It can't be a JWT, and the rule leaves it to others.
+    Ignored,
 }
 
 /// When a rule is asked.

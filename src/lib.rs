@@ -51,6 +51,7 @@ mod metrics;
 mod mtls;
 mod outcome;
 mod path;
+mod plural;
 mod policy;
 mod reply;
 mod request;

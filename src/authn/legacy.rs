@@ -211,6 +211,7 @@ impl Policy {
                 principal,
             }),
             removal,
+            would: None,
         })
     }
 

@@ -28,38 +28,43 @@ impl Authentication {
         let seen = sought.find(request);
         let (mut removal, all) = (Removal::new(request), rules.iter().copied());
         let search = Search::new(&mut removal, known.verifier, sought, all);
-        let attempts = rules.into_iter().filter_map(|rule| {
-            let presented = Presented::find(rule, &search)?;
+        let attempts = rules.into_iter().flat_map(|rule| {
+            let presented = Presented::find(rule, &search);
             let found = rule.locations.find(&seen).into_iter();
-            let attempts = found.zip(presented.told(known));
+            let told = presented.iter().flat_map(|presented| presented.told(known));
+            let verdicts = told.map(|(_, told)| Verdict::from(told));
+            let ignored = rule.locations.ignored(&seen).into_iter();
+            let ignored = ignored.map(|token| (token, Verdict::Ignored));
+            let attempts = found.zip(verdicts).chain(ignored);
             let attempts: Vec<Attempt> = attempts
-                .map(|(token, (place, told))| rule.attempt(token, place, told, request))
+                .map(|(token, verdict)| rule.attempt(token, verdict, request))
                 .collect();
-            Some(attempts)
+            attempts
         });
-        attempts.flatten().collect()
+        attempts.collect()
     }
 }
 
 impl Rule {
-    fn attempt(
-        &self,
-        token: Token<'_>,
-        place: Place,
-        told: Result<(), Miss>,
-        request: &Request,
-    ) -> Attempt {
+    fn attempt(&self, token: Token<'_>, verdict: Verdict, request: &Request) -> Attempt {
         Attempt {
             issuer: self.expected.issuer.clone(),
             audiences: self.expected.audiences.clone(),
             clock_skew: self.expected.clock_skew,
-            place: place.told(request),
+            report_only: self.reports_only,
+            place: token.place.told(request),
             token: token.text.into_owned(),
-            verdict: match told {
-                Ok(()) => Verdict::Verified,
-                Err(Miss::Refused(reason)) => Verdict::Refused(reason),
-                Err(Miss::Pending(_) | Miss::Stale(_)) => Verdict::Awaits,
-            },
+            verdict,
+        }
+    }
+}
+
+impl From<Result<(), Miss>> for Verdict {
+    fn from(told: Result<(), Miss>) -> Self {
+        match told {
+            Ok(()) => Self::Verified,
+            Err(Miss::Refused(reason)) => Self::Refused(reason),
+            Err(Miss::Pending(_) | Miss::Stale(_)) => Self::Awaits,
         }
     }
 }

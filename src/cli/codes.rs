@@ -41,6 +41,7 @@ codes! {
     NotNormalized "not-normalized",
     NotRead "not-read",
     PlainHttp "plain-http",
+    ReportOnly "report-only",
     Shadowed "shadowed",
     WhenLoaded "when-loaded",
 }
@@ -62,6 +63,8 @@ impl Code {
             Self::NoKeys
         } else if message.contains("address of the issuer's metadata") {
             Self::MetadataAddress
+        } else if message.contains("refuse nobody") {
+            Self::ReportOnly
         } else if message.contains("left out") {
             Self::KeyLeftOut
         } else if message.starts_with("a selector without labels") {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::reader::{Dialect, Input, Read, record};
-use super::schema::{Schemas, a, any_of};
+use super::schema::{Schemas, a, any_of, one_of};
 use super::text::{HeaderName, OutputHeader, Text};
 use crate::jwks::{KeySet, KeySetUri, Origin};
 use crate::jwt::ClaimPath;
@@ -57,8 +57,41 @@ record! {
         max_token_lifetime: Option<Duration>,
         /// As in `defaults`, for this rule. Default: `defaults.requiredType`.
         required_type: Option<Text>,
+        /// Whether bad tokens of this rule refuse nobody: such a token is taken out, and the request goes
+        /// on as if it hadn't been there, which is told as a dry run is. Default: `false`.
+        report_only: bool,
+        /// What becomes of what stands in a place of this rule and can't be a JWT, such as an opaque
+        /// token: `refuse`, or `ignore`: it stays for whoever reads it behind, and gives no identity.
+        /// Default: `refuse`.
+        non_jwt: Option<NonJwt>,
     }
     check check_rule;
+}
+
+/// What becomes of what can't be a JWT.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum NonJwt {
+    /// It is no token, and stays where it is.
+    Ignore,
+    #[default]
+    Refuse,
+}
+
+impl Read for NonJwt {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        match input.text()? {
+            "ignore" => Some(Self::Ignore),
+            "refuse" => Some(Self::Refuse),
+            _ => {
+                input.mistake("unknown treatment: write `refuse` or `ignore`");
+                None
+            }
+        }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        one_of(&["ignore", "refuse"])
+    }
 }
 
 impl JwtRule {
@@ -81,6 +114,12 @@ pub(super) fn check_rule(rule: &JwtRule, input: &Input<'_>) {
         input.warn(
             "`jwksUri` looks like the address of the issuer's metadata, not of its key set: remove it, and \
              the key set is found by the issuer's name; or write what `jwks_uri` says there",
+        );
+    }
+    if rule.report_only {
+        input.warn(
+            "bad tokens of this rule refuse nobody, and are only told of: remove `reportOnly` when you \
+             know what it would refuse",
         );
     }
     let sensible = Duration::from_millis(1)..=Duration::from_secs(3600);

@@ -19,6 +19,7 @@ use crate::jwks::{Fetching, KeySetId, KeySetSource, KeySetUri, Origin};
 use crate::metrics::{Counted, KeySetName, Names};
 use crate::mtls::{MutualTls, Scoped};
 use crate::path::Paths;
+use crate::plural::counted;
 use crate::sorted;
 
 /// Why an older policy can't stand beside rules for tokens.
@@ -163,8 +164,8 @@ impl Compiler {
         warnings.extend(self.one_for_several());
         let mutual_tls = MutualTls::new(self.mutual_tls);
         let mut summary = format!(
-            "{} JWT rules, {} policies apply to workload `{}` in namespace `{}`",
-            self.rules.len(),
+            "{}, {} apply to workload `{}` in namespace `{}`",
+            counted(self.rules.len(), "JWT rule", "JWT rules"),
             self.policies,
             config
                 .workload
@@ -209,6 +210,7 @@ impl Compiler {
                 dry_run: [dry_run.deny.policies(), dry_run.allow.policies()],
                 mutual_tls: &requirers,
                 older: &older_names,
+                reports: self.rules.iter().any(Rule::reports_only),
             },
             checks.iter().map(|(name, _)| name.to_owned()).collect(),
             self.key_set_names,

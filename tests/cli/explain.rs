@@ -243,6 +243,58 @@ fn the_tree_names_conditions() {
 }
 
 #[test]
+fn what_is_no_jwt_is_left_to_others() {
+    let policy = POLICY.replace("/keys\"", "/keys\", \"nonJwt\": \"ignore\"");
+    let token = "2YotnFZFEjr1zCsicMWpAA";
+    let header = format!("authorization: Bearer {token}");
+    let request = ["--", "-H", &header, "https://a.test/"];
+    let (printed, status) = explain("explain-opaque", &policy, &request);
+    assert_eq!(status, 1, "{printed}");
+    let lines = "├─ no JWT in header authorization\n\
+                 │  └─ rule for https://idp.test: leaves it as it is, since it can't be a JWT\n";
+    assert!(printed.contains(lines), "{printed}");
+    assert!(!printed.contains(token), "{printed}");
+
+    let request = [&["--format", "json"][..], &request].concat();
+    let (printed, _) = explain("explain-opaque", &policy, &request);
+    let printed: Value = serde_json::from_str(&printed).expect("JSON");
+    assert_eq!(printed["tokens"][0]["verdict"], "ignored");
+    assert!(!printed.to_string().contains(token), "{printed}");
+}
+
+#[test]
+fn items_of_a_header_are_named() {
+    let policy = r#"{"authorizationPolicies": [{"name": "p", "rules": [{"when": [
+        {"key": "request.headers[x-groups]", "separator": ",", "values": ["admin"], "notValues": ["out"]}
+    ]}]}]}"#;
+    for (groups, expected, lines) in [
+        (
+            "x-groups: a, admin",
+            0,
+            [
+                "✓ when an item of request.headers[x-groups]: admin; the request has a, admin",
+                "✓ when not an item of request.headers[x-groups]: out; the request has a, admin",
+            ],
+        ),
+        (
+            "x-groups: \"a,admin\", out",
+            1,
+            [
+                "? when an item of request.headers[x-groups]: admin; can't be told",
+                "? when not an item of request.headers[x-groups]: out; can't be told",
+            ],
+        ),
+    ] {
+        let request = ["--", "-H", groups, "https://a.test/"];
+        let (printed, status) = explain("explain-items", policy, &request);
+        assert_eq!(status, expected, "{printed}");
+        for line in lines {
+            assert!(printed.contains(line), "{line}: {printed}");
+        }
+    }
+}
+
+#[test]
 fn resources_for_other_workloads_are_named() {
     let file = project("tests/cli/check/elsewhere.yaml");
     let explained = |format| {

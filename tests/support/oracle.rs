@@ -19,6 +19,9 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
         "workload",
         "jwks",
         "defaults",
+        "ignorePathCase",
+        // What decides nothing.
+        "filterState",
         // By the connection manager.
         "pathNormalization",
     ];
@@ -31,8 +34,11 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
     let workload = Workload(&config["workload"]);
     let mut rules: Vec<&Value> = list(&config["jwtRules"]).collect();
     let domains = workload.trust_domains();
-    let policy =
-        |namespace: &str, metadata, spec| rbac::Policy::new(namespace, metadata, spec, &domains);
+    let policy = |namespace: &str, metadata, spec| {
+        let mut policy = rbac::Policy::new(namespace, metadata, spec, &domains);
+        policy.ignores_path_case = config["ignorePathCase"] == true;
+        policy
+    };
     let mut policies: Vec<rbac::Policy<'_>> = list(&config["authorizationPolicies"])
         .map(|spec| policy(workload.namespace(), spec, spec))
         .collect();
@@ -157,7 +163,14 @@ fn jwt_authn(mut rules: Vec<&Value>, defaults: &Value) -> Result<Value, String> 
         .keys()
         .map(|name| json!({ "provider_name": name }))
         .collect();
-    let or_missing = |name: &Value| json!({ "requires_any": { "requirements": [name, { "allow_missing": {} }] } });
+    let or_missing = |name: &Value| {
+        let place = names.iter().position(|own| own == name).expect("a rule");
+        let or_else = match rules[place]["reportOnly"] == true {
+            true => json!({ "allow_missing_or_failed": {} }),
+            false => json!({ "allow_missing": {} }),
+        };
+        json!({ "requires_any": { "requirements": [name, or_else] } })
+    };
     let requires = match names.as_slice() {
         [only] => or_missing(only),
         several => {
@@ -203,6 +216,8 @@ fn provider(rule: &Value, defaults: &Value) -> Result<Value, String> {
         "spaceDelimitedClaims",
         // What Istio can't ask for.
         "maxTokenLifetime",
+        "nonJwt",
+        "reportOnly",
         "requireExpiration",
         "requiredType",
     ];

@@ -97,7 +97,7 @@ impl Read for HostMatch {
 impl Read for PathMatch {
     fn read(input: &Input<'_>) -> Option<Self> {
         let Text(path) = Text::read(input)?;
-        Self::parse(&path)
+        Self::parse(&path, input.ignores_path_case())
             .map_err(|error| input.mistake(error))
             .ok()
     }

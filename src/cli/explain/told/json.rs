@@ -75,11 +75,13 @@ impl Told<'_> {
             Verdict::Verified => ("verified", None),
             Verdict::Refused(reason) => ("refused", Some(reason)),
             Verdict::Awaits => ("undecided", None),
+            Verdict::Ignored => ("ignored", None),
         };
         json!({
             "issuer": attempt.issuer,
             "audiences": attempt.audiences,
             "clockSkew": attempt.clock_skew,
+            "reportOnly": attempt.report_only,
             "place": attempt.place,
             "verdict": verdict,
             "reason": reason.map(Reason::code),

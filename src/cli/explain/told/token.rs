@@ -43,6 +43,10 @@ impl Told<'_> {
             let of_it = attempts.iter();
             let of_it = of_it.filter(|one| (one.place.as_str(), &*one.token) == (place, token));
             let verdicts: Vec<&Attempt> = of_it.collect();
+            if verdicts.iter().all(|one| one.verdict == Verdict::Ignored) {
+                let below = verdicts.into_iter().map(verdict).collect();
+                return Tree::new(Mark::None, format!("no JWT in {place}"), below);
+            }
             let is_verified = verdicts.iter().any(|one| one.verdict == Verdict::Verified);
             let [header, claims] = decoded(token);
             let said = match is_verified {
@@ -103,7 +107,15 @@ fn seconds(time: &Value) -> Option<u64> {
 /// What a rule made of a token: what was right, what wasn't, and what wasn't looked at.
 fn verdict(attempt: &Attempt) -> Tree {
     let issuer = attempt.issuer.as_deref().unwrap_or("any issuer");
+    let name = match attempt.report_only {
+        true => format!("rule for {issuer}, which only reports"),
+        false => format!("rule for {issuer}"),
+    };
     let (mark, at, why) = match attempt.verdict {
+        Verdict::Ignored => {
+            let text = format!("{name}: leaves it as it is, since it can't be a JWT");
+            return Tree::leaf(text);
+        }
         Verdict::Verified => (Mark::Yes, STEPS.len(), String::new()),
         Verdict::Awaits => (Mark::Open, 5, "its keys aren't known".to_owned()),
         Verdict::Refused(reason) => {
@@ -135,7 +147,7 @@ fn verdict(attempt: &Attempt) -> Tree {
             below.push(Tree::leaf(format!("not looked at: {}", unseen.join(", "))));
         }
     }
-    Tree::new(mark, format!("rule for {issuer}"), below)
+    Tree::new(mark, name, below)
 }
 
 /// Which of [`STEPS`] a reason is about.
