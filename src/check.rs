@@ -45,8 +45,7 @@ pub struct Check {
 impl Check {
     /// How many bytes its lines take.
     pub(crate) fn size(&self) -> usize {
-        let lines = self.headers.iter();
-        lines.map(|(name, value)| name.len() + value.len()).sum()
+        size(&self.headers)
     }
 }
 
@@ -70,6 +69,25 @@ pub enum CheckReply {
     Overloaded,
     /// It answered, but what it said can't be read to its end. So it isn't down.
     Unreadable,
+}
+
+impl CheckReply {
+    /// How many bytes its lines and its body take.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Answer(answer) => {
+                size(&answer.headers) + answer.body.as_ref().map_or(0, Vec::len)
+            }
+            Self::Nothing | Self::Overloaded | Self::Unreadable => 0,
+        }
+    }
+}
+
+fn size(lines: &[(String, impl AsRef<[u8]>)]) -> usize {
+    let lines = lines.iter();
+    lines
+        .map(|(name, value)| name.len() + value.as_ref().len())
+        .sum()
 }
 
 /// What a service answered.
