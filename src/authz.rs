@@ -296,11 +296,11 @@ fn unmapped(block: &IpNet) -> IpNet {
 fn line(name: &str, value: &[u8], patterns: &[StringMatch]) -> Option<bool> {
     let any = |value: &[u8]| patterns.iter().any(|pattern| pattern.matches(value));
     let (matches, trimmed) = (any(value), value.trim_ascii());
-    let others = if trimmed.len() < value.len() {
-        any(trimmed)
-    } else if name == ":method" && value.iter().any(u8::is_ascii_lowercase) {
+    let others = if name == ":method" && value.iter().any(u8::is_ascii_lowercase) {
         let mut patterns = patterns.iter();
-        patterns.any(|pattern| pattern.matches_by(<[u8]>::eq_ignore_ascii_case, value))
+        patterns.any(|pattern| pattern.matches_by(<[u8]>::eq_ignore_ascii_case, trimmed))
+    } else if trimmed.len() < value.len() {
+        any(trimmed)
     } else {
         matches
     };
@@ -419,6 +419,28 @@ impl MetadataMatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_that_an_upstream_may_read_otherwise() {
+        for (name, value, pattern, expected) in [
+            ("x", "on", "on", Some(true)),
+            ("x", "off", "on", Some(false)),
+            ("x", "On", "on", Some(false)),
+            ("x", "on ", "on", None),
+            ("x", "\ton", "on", None),
+            ("x", "off ", "on", Some(false)),
+            (":method", "POST", "POST", Some(true)),
+            (":method", "post", "POST", None),
+            (":method", "post ", "POST", None),
+            (":method", "POST ", "POST", None),
+            (":method", "post ", "GET", Some(false)),
+            (":method", "post ", "*", Some(true)),
+        ] {
+            let patterns = [StringMatch::header(pattern)];
+            let found = line(name, value.as_bytes(), &patterns);
+            assert_eq!(found, expected, "{name} {value:?} {pattern}");
+        }
+    }
 
     #[test]
     fn blocks_of_ipv4_written_as_ipv6() {

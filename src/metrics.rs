@@ -50,7 +50,7 @@ pub(crate) struct Counted<'a> {
 pub(crate) struct KeySetName {
     /// The first issuer that it is for, or where it is, if no issuer is named.
     pub(crate) issuer: String,
-    /// Where it is, without the query, which may hold what is secret.
+    /// Where it is, without what may be secret of that.
     pub(crate) address: String,
     pub(crate) cluster: String,
 }

@@ -296,13 +296,11 @@ impl Compiler {
             .iter()
             .position(|other| other.is_same(&source));
         KeySetId(known.unwrap_or_else(|| {
-            let fetch = source.first();
-            let uri = fetch.uri();
-            let address = uri.split_once('?').map_or(&*uri, |(address, _)| address);
+            let address = source.origin.uri().without_query().to_owned();
             self.key_set_names.push(KeySetName {
-                address: address.to_owned(),
-                cluster: fetch.cluster().to_owned(),
-                issuer: issuer.unwrap_or(uri),
+                cluster: source.first().cluster().to_owned(),
+                issuer: issuer.unwrap_or_else(|| address.clone()),
+                address,
             });
             self.key_sets.push(Rc::new(source));
             self.key_sets.len() - 1

@@ -161,8 +161,8 @@ fn what_is_never_asked_is_refused_in_the_end() {
 #[test]
 fn a_full_circuit_breaker_is_no_service_that_is_down() {
     let vm = vm(&with("failOpen", true.into()));
-    let first = ask(&vm, "/first");
-    let held = checks(&vm);
+    ask(&vm, "/first");
+    checks(&vm);
     vm.shut_cluster(CLUSTER, true);
     let second = ask(&vm, "/second");
     vm.tick();
@@ -173,22 +173,34 @@ fn a_full_circuit_breaker_is_no_service_that_is_down() {
     vm.tick();
     assert_eq!(vm.callouts().len(), 2, "it is tried again");
 
-    // Envoy tells of it by an answer of its own, too.
-    let overloaded = [("x-envoy-overloaded", "true")];
-    vm.answer_with(held[0].token, 503, &overloaded, b"");
-    assert!(is_paused(&vm, first));
-    vm.set_time(NOW + 2);
+    vm.shut_cluster(CLUSTER, true);
+    let late = ask(&vm, "/late");
+    vm.set_time(NOW + 3);
     vm.tick();
-    vm.tick();
-    assert_eq!(reply(&vm, first), denied(""), "nor when time is up");
+    assert_eq!(reply(&vm, late), denied(""), "nor when time is up");
 
     // When no check can be under way any more, nothing is left but that no host is there.
-    vm.shut_cluster(CLUSTER, true);
     vm.set_time(NOW + 10);
     let third = ask(&vm, "/third");
-    vm.answer(vm.callouts()[0].token, 403, b"");
+    vm.callouts()
+        .iter()
+        .for_each(|check| vm.answer(check.token, 403, b""));
     settle(&vm);
     assert!(is_forwarded(&vm, third));
+}
+
+/// Its proxy says so (`x-envoy-overloaded`). Asking again would make it worse, and Envoy's retries don't.
+#[test]
+fn a_service_that_has_enough_to_do_is_asked_once() {
+    let vm = vm(&with("failOpen", true.into()));
+    let stream = ask(&vm, "/x");
+    let check = checks(&vm);
+    let overloaded = [("x-envoy-overloaded", "true")];
+    vm.answer_with(check[0].token, 503, &overloaded, b"");
+    assert_eq!(reply(&vm, stream), denied(""));
+    assert!(vm.log_text().contains("reason=check_overloaded"));
+    vm.tick();
+    assert!(vm.callouts().is_empty());
 }
 
 /// What one worker has under way fills the circuit breaker for the other, too.
