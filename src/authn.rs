@@ -4,6 +4,7 @@ pub(crate) mod legacy;
 mod location;
 mod metadata;
 mod output;
+mod presence;
 mod presented;
 mod removal;
 mod sighting;
@@ -20,6 +21,7 @@ pub(crate) use self::output::Output;
 use self::presented::{Miss, Presented, Search};
 use self::removal::Removal;
 pub(crate) use self::sighting::Sought;
+use crate::config::jwt_rule::Presence;
 use crate::config::text::text;
 use crate::config::{Defaults, JwtRule, Tokens};
 use crate::connection::{Connection, Untold};
@@ -46,6 +48,8 @@ pub(crate) struct Authentication {
     legacy: legacy::Policies,
     /// Which of the presented tokens must verify.
     demanded: Tokens,
+    /// Whether some rule requires its token.
+    requires: bool,
     /// Every header that is written. The client's copies never pass, nor what an upstream may take for one.
     written: Names,
     /// The header that gets the claims for those behind us.
@@ -62,6 +66,7 @@ pub(crate) struct Rule {
     locations: Rc<Locations>,
     outputs: Vec<Output>,
     forward: bool,
+    presence: Presence,
     space_delimited: Vec<String>,
 }
 
@@ -102,6 +107,8 @@ enum Principal {
 pub(crate) struct Authenticated<'p, 'r> {
     /// `None` where no token was presented, and for a CORS preflight, which carries none.
     pub(crate) identity: Option<Identity<'p>>,
+    /// The other tokens whose rules write headers.
+    beside: Vec<Taken<'p>>,
     /// The tokens that don't reach the upstream.
     removal: Removal<'r>,
 }
@@ -115,6 +122,10 @@ pub(crate) enum Halt {
 }
 
 impl Rule {
+    fn is_required(&self) -> bool {
+        self.presence == Presence::Required
+    }
+
     /// Whether this header is one of its outputs.
     pub(crate) fn writes(&self, header: &str) -> bool {
         self.outputs.iter().any(|output| output.header() == header)
@@ -156,6 +167,7 @@ impl Rule {
             keys,
             outputs: Output::of(&rule),
             forward: rule.forward_original_token,
+            presence: rule.presence.unwrap_or_default(),
             space_delimited,
             locations: Rc::new(Locations::new(
                 rule.from_headers,
@@ -231,6 +243,7 @@ impl Authentication {
             written: Names::new(written),
             sought: Sought::of(rules.iter()),
             demanded,
+            requires: rules.iter().any(Rule::is_required),
             legacy,
             rules,
             metadata,
@@ -267,10 +280,15 @@ impl Authentication {
         let mut presented: SmallVec<[Presented<'_, '_>; 1]> = rules
             .filter_map(|rule| Presented::find(rule, &search))
             .collect();
+        if self.requires && !request.is_cors_preflight() {
+            presence::all_verify(&self.rules, &presented, known)?;
+            return Ok(presence::authenticated(presented, removal));
+        }
         if presented.is_empty() || request.is_cors_preflight() {
             search.places().for_each(|place| removal.add(place));
             return Ok(Authenticated {
                 identity: None,
+                beside: Vec::new(),
                 removal,
             });
         }
@@ -289,10 +307,8 @@ impl Authentication {
             .filter(|place| !stays(*place))
             .for_each(|place| removal.add(place));
         Ok(Authenticated {
-            identity: Taken::of(winner).map(|token| Identity {
-                token: Some(token),
-                principal: Principal::Token,
-            }),
+            identity: Taken::of(winner).map(Identity::from),
+            beside: Vec::new(),
             removal,
         })
     }
@@ -342,6 +358,9 @@ impl Authentication {
         if !self.written.is_empty() {
             changes.extend(request.removed(|name| self.written.have(name.as_bytes())));
         }
+        for beside in &authenticated.beside {
+            changes.extend(beside.written());
+        }
         if let Some(taken) = taken {
             let outputs = || self.outputs(taken);
             changes.extend(taken.token.outputs(taken.rule.number, outputs));
@@ -350,11 +369,9 @@ impl Authentication {
     }
 
     fn outputs(&self, taken: &Taken<'_>) -> Vec<Change> {
-        let outputs = taken.rule.outputs.iter();
-        let written = outputs.filter_map(|output| output.change(&taken.token));
         let metadata = self.metadata.as_ref();
         let metadata = metadata.map(|header| metadata::change(header, taken));
-        written.chain(metadata).collect()
+        taken.written().chain(metadata).collect()
     }
 }
 
@@ -363,6 +380,21 @@ impl<'p> Taken<'p> {
         let rule = presented.rule;
         let token = presented.into_first()?;
         Some(Self { token, rule })
+    }
+
+    /// The headers that its rule writes.
+    fn written(&self) -> impl Iterator<Item = Change> {
+        let outputs = self.rule.outputs.iter();
+        outputs.filter_map(|output| output.change(&self.token))
+    }
+}
+
+impl<'p> From<Taken<'p>> for Identity<'p> {
+    fn from(token: Taken<'p>) -> Self {
+        Self {
+            token: Some(token),
+            principal: Principal::Token,
+        }
     }
 }
 

@@ -283,6 +283,7 @@ reasons! {
     KeysUnavailable = Token 401 "jwks_unavailable" "Jwks remote fetch is failed",
     LifetimeTooLong = Token 401 "jwt_lifetime" "Jwt lives too long",
     Malformed = Token 401 "jwt_malformed" "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections",
+    Missing = Token 401 "jwt_missing" "Jwt is missing",
     MtlsRequired = Policy 403 "mtls_required" "RBAC: access denied",
     NotBeforeNotANumber = Token 401 "jwt_nbf_type" "Jwt payload [nbf] field is not an integer",
     NotBeforeOutOfRange = Token 401 "jwt_nbf_range" "Jwt payload [nbf] field is not a positive 64 bit integer",

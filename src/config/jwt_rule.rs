@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::reader::{Dialect, Input, Read, record};
-use super::schema::{Schemas, a, any_of};
+use super::schema::{Schemas, a, any_of, one_of};
 use super::text::{HeaderName, OutputHeader, Text};
 use crate::jwks::{KeySet, KeySetUri, Origin};
 use crate::jwt::ClaimPath;
@@ -47,6 +47,10 @@ record! {
         /// Claims that policies read as lists separated by spaces, besides `scope` and
         /// `permission`.
         space_delimited_claims: Vec<Text>,
+        /// Whether a request must have a token of this rule: `REQUIRED`, or `OPTIONAL`. If one rule
+        /// requires its token, each token that a rule finds must verify by that rule. Default:
+        /// `OPTIONAL`.
+        presence: Option<Presence>,
     }
     beyond {
         /// As in `defaults`, for this rule. Default: `defaults.clockSkew`.
@@ -65,6 +69,31 @@ impl JwtRule {
     /// The issuer that tokens must have; protobuf can't tell an empty one from none.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref().filter(|issuer| !issuer.is_empty())
+    }
+}
+
+/// Istio's `JWTRule.JWTRequirement`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Presence {
+    #[default]
+    Optional,
+    Required,
+}
+
+impl Read for Presence {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        match input.text()? {
+            "OPTIONAL" => Some(Self::Optional),
+            "REQUIRED" => Some(Self::Required),
+            _ => {
+                input.mistake("unknown presence: write `OPTIONAL` or `REQUIRED`");
+                None
+            }
+        }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        one_of(&["OPTIONAL", "REQUIRED"])
     }
 }
 

@@ -4,6 +4,7 @@
 mod custom;
 mod matchers;
 mod rbac;
+mod requirement;
 
 use serde_json::{Map, Value, json};
 
@@ -153,26 +154,16 @@ fn jwt_authn(mut rules: Vec<&Value>, defaults: &Value) -> Result<Value, String> 
     for (index, rule) in rules.iter().enumerate() {
         providers.insert(format!("origins-{index}"), provider(rule, defaults)?);
     }
-    let names: Vec<Value> = providers
-        .keys()
-        .map(|name| json!({ "provider_name": name }))
+    let named = rules.iter().enumerate();
+    let named: Vec<_> = named
+        .map(|(index, rule)| (format!("origins-{index}"), *rule))
         .collect();
-    let or_missing = |name: &Value| json!({ "requires_any": { "requirements": [name, { "allow_missing": {} }] } });
-    let requires = match names.as_slice() {
-        [only] => or_missing(only),
-        several => {
-            let none = several.iter().map(or_missing).collect::<Vec<_>>();
-            let none = json!({ "requires_all": { "requirements": none } });
-            let any: Vec<_> = several.iter().chain([&none]).collect();
-            json!({ "requires_any": { "requirements": any } })
-        }
-    };
     Ok(json!({
         "name": "envoy.filters.http.jwt_authn",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
             "providers": providers,
-            "rules": [{ "match": { "prefix": "/" }, "requires": requires }],
+            "rules": requirement::rules(&named)?,
             "bypass_cors_preflight": true,
         },
     }))
@@ -201,6 +192,7 @@ fn provider(rule: &Value, defaults: &Value) -> Result<Value, String> {
         "outputPayloadToHeader",
         "outputClaimToHeaders",
         "spaceDelimitedClaims",
+        "presence",
         // What Istio can't ask for.
         "maxTokenLifetime",
         "requireExpiration",

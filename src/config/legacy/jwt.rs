@@ -88,6 +88,7 @@ impl Read for Jwt {
             output_claim_to_headers: Vec::new(),
             timeout: None,
             space_delimited_claims: Vec::new(),
+            presence: None,
             clock_skew: None,
             require_expiration: None,
             max_token_lifetime: None,

@@ -1,0 +1,58 @@
+//! Rules that require their token: `presence: REQUIRED`.
+
+use super::presented::{Miss, Presented, none_awaited};
+use super::removal::Removal;
+use super::{Authenticated, Halt, Identity, Rule, Taken};
+use crate::evaluate::Known;
+use crate::outcome::{Lack, Reason, Refusal};
+
+/// Istio's requirement if one of the rules requires its token, `all{P1, any{P2, missing}..}` (istio/istio#60830):
+/// all tokens that a rule finds verify by it, and those that are required are there. The first rule for which
+/// that isn't so says why.
+pub(super) fn all_verify<'p>(
+    rules: impl IntoIterator<Item = &'p Rule>,
+    presented: &[Presented<'_, '_>],
+    known: Known<'_>,
+) -> Result<(), Halt> {
+    let mut presented = presented.iter().peekable();
+    let mut awaited = Vec::new();
+    for rule in rules {
+        match presented.next_if(|presented| std::ptr::eq(presented.rule, rule)) {
+            Some(presented) => match presented.verify(known) {
+                Ok(()) => {}
+                Err(Miss::Refused(reason)) => return Err(Halt::Refused(reason.into())),
+                Err(miss) => awaited.extend(miss.awaited()),
+            },
+            None if rule.is_required() => return Err(Halt::Refused(missing())),
+            None => {}
+        }
+    }
+    none_awaited(awaited)
+}
+
+fn missing() -> Refusal {
+    Refusal {
+        lack: Lack::Token,
+        ..Reason::Missing.into()
+    }
+}
+
+/// A request whose tokens all verify. Policies see the token of the last rule: in Envoy, each rule's payload takes
+/// the place of the one before it in dynamic metadata.
+pub(super) fn authenticated<'p, 's, 'r>(
+    presented: impl IntoIterator<Item = Presented<'p, 's>>,
+    mut removal: Removal<'r>,
+) -> Authenticated<'p, 'r> {
+    let mut beside = Vec::new();
+    for presented in presented {
+        if !presented.rule.forward {
+            presented.places().for_each(|place| removal.add(place));
+        }
+        beside.extend(Taken::of(presented));
+    }
+    Authenticated {
+        identity: beside.pop().map(Identity::from),
+        beside,
+        removal,
+    }
+}
