@@ -7,6 +7,7 @@ mod output;
 mod presence;
 mod presented;
 mod removal;
+mod scope;
 mod sighting;
 mod told;
 
@@ -20,14 +21,16 @@ use self::location::Locations;
 pub(crate) use self::output::Output;
 use self::presented::{Miss, Presented, Search};
 use self::removal::Removal;
+use self::scope::{Asked, Scopes};
 pub(crate) use self::sighting::Sought;
+use crate::authz::{self, Subject};
 use crate::config::jwt_rule::Presence;
 use crate::config::text::text;
 use crate::config::{Defaults, JwtRule, Tokens};
 use crate::connection::{Connection, Untold};
 use crate::evaluate::Known;
 use crate::jwks::{KeySet, KeySetId, Lookup};
-use crate::jwt::{ClaimPath, Expected, Token, Verified};
+use crate::jwt::{ClaimPath, Expected, Token, Verified, Verifier};
 use crate::outcome::{Change, Changes, Reason, Refusal};
 use crate::request::Request;
 use crate::sorted;
@@ -43,6 +46,8 @@ const SPACE_DELIMITED: [&str; 2] = ["permission", "scope"];
 #[derive(Debug, Default)]
 pub(crate) struct Authentication {
     rules: Vec<Rule>,
+    /// For which requests they are, if not for all.
+    scopes: Option<Box<Scopes>>,
     /// Where these look for tokens.
     sought: Sought,
     legacy: legacy::Policies,
@@ -64,6 +69,8 @@ pub(crate) struct Rule {
     expected: Expected,
     keys: Keys,
     locations: Rc<Locations>,
+    /// For which requests it is, if not for all, until it is among the others.
+    scope: Option<authz::Rule>,
     outputs: Vec<Output>,
     forward: bool,
     presence: Presence,
@@ -134,6 +141,7 @@ impl Rule {
     pub(crate) fn new(
         number: usize,
         rule: JwtRule,
+        scope: Option<authz::Rule>,
         keys: Keys,
         defaults: Option<&Defaults>,
     ) -> Self {
@@ -165,6 +173,7 @@ impl Rule {
                 media_type: text(&rule.required_type).or_else(|| text(&defaults?.required_type)),
             },
             keys,
+            scope,
             outputs: Output::of(&rule),
             forward: rule.forward_original_token,
             presence: rule.presence.unwrap_or_default(),
@@ -237,6 +246,7 @@ impl Authentication {
                 None => known.push(Rc::clone(locations)),
             }
         }
+        let scopes = Scopes::of(&mut rules).map(Box::new);
         let outputs = rules.iter().flat_map(|rule| &rule.outputs);
         let written = outputs.map(Output::header).chain(metadata.as_deref());
         Self {
@@ -245,6 +255,7 @@ impl Authentication {
             demanded,
             requires: rules.iter().any(Rule::is_required),
             legacy,
+            scopes,
             rules,
             metadata,
         }
@@ -262,7 +273,7 @@ impl Authentication {
         known: Known<'_>,
     ) -> Result<Authenticated<'_, 'r>, Halt> {
         match self.legacy.of(connection) {
-            Ok(None) => self.by_rules(request, known),
+            Ok(None) => self.by_rules(request, connection, known),
             Ok(Some(policy)) => policy.authenticate(request, connection, known, self.demanded),
             Err(reason) => Err(Halt::Refused(reason.into())),
         }
@@ -271,17 +282,19 @@ impl Authentication {
     fn by_rules<'r>(
         &self,
         request: &'r Request,
+        connection: &Connection<'_>,
         known: Known<'_>,
     ) -> Result<Authenticated<'_, 'r>, Halt> {
         let mut removal = Removal::new(request);
-        let rules = self.rules.iter();
-        let search = Search::new(&mut removal, known.verifier, &self.sought, rules);
-        let rules = self.rules.iter();
-        let mut presented: SmallVec<[Presented<'_, '_>; 1]> = rules
+        let asked = self.asked(request, connection)?;
+        let search = self.search(&asked, &mut removal, known.verifier);
+        let mut presented: SmallVec<[Presented<'_, '_>; 1]> = asked
+            .rules()
             .filter_map(|rule| Presented::find(rule, &search))
             .collect();
-        if self.requires && !request.is_cors_preflight() {
-            presence::all_verify(&self.rules, &presented, known)?;
+        let requires = self.requires && asked.rules().any(Rule::is_required);
+        if requires && !request.is_cors_preflight() {
+            presence::all_verify(asked.rules(), &presented, known)?;
             return Ok(presence::authenticated(presented, removal));
         }
         if presented.is_empty() || request.is_cors_preflight() {
@@ -313,6 +326,26 @@ impl Authentication {
         })
     }
 
+    /// The rules that are for this request.
+    fn asked(&self, request: &Request, connection: &Connection<'_>) -> Result<Asked<'_>, Halt> {
+        match &self.scopes {
+            None => Ok(Asked::All(&self.rules)),
+            Some(scopes) => scopes.asked(&self.rules, request, connection),
+        }
+    }
+
+    fn search<'p>(
+        &'p self,
+        asked: &Asked<'p>,
+        removal: &mut Removal<'_>,
+        verifier: &Verifier,
+    ) -> Search<'p> {
+        match &self.scopes {
+            None => Search::new(removal, verifier, &self.sought, self.rules.iter()),
+            Some(scopes) => Search::among(removal, verifier, scopes.places(asked)),
+        }
+    }
+
     /// The headers that rules write.
     pub(crate) fn written(&self) -> &Names {
         &self.written
@@ -323,9 +356,11 @@ impl Authentication {
         self.written.have(header) || self.sought.has_header(header) || self.legacy.seek(header)
     }
 
-    /// Whether a token can tell whose a request is.
-    pub(crate) fn takes_tokens(&self) -> bool {
-        self.all_rules().next().is_some()
+    /// Whether a token can tell whose this request is.
+    pub(crate) fn takes_tokens(&self, subject: Subject<'_>) -> bool {
+        let mut older = self.legacy.rules();
+        let asked = self.asked(subject.request, subject.connection);
+        older.next().is_some() || asked.is_ok_and(|asked| asked.rules().next().is_some())
     }
 
     /// Those of older policies among them.

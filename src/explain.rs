@@ -17,6 +17,8 @@ pub struct Explanation {
     pub token: TokenTrace,
     /// Each rule for tokens and each token that it found, in the order in which they are tried.
     pub attempts: Vec<Attempt>,
+    /// The rules for tokens that aren't for this request.
+    pub unasked: Vec<Unasked>,
     /// The rules that the request came to, in the order of the stages; in a stage, as they are tried.
     pub rules: Vec<RuleTrace>,
 }
@@ -49,6 +51,15 @@ pub struct Attempt {
     pub token: Vec<u8>,
     /// What came of it.
     pub verdict: Verdict,
+}
+
+/// A rule for tokens that isn't for this request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unasked {
+    /// The issuer that the rule takes; any where `None`.
+    pub issuer: Option<String>,
+    /// The conditions of its `match`; their places are `to[0]` and so on.
+    pub conditions: Vec<Tried>,
 }
 
 /// What a rule makes of a token.
@@ -130,6 +141,7 @@ impl Witness for Unseen {
 #[derive(Default)]
 struct Trace {
     attempts: Vec<Attempt>,
+    unasked: Vec<Unasked>,
     rules: Vec<RuleTrace>,
     token: Option<TokenTrace>,
 }
@@ -143,6 +155,7 @@ impl Witness for Trace {
         known: Known<'_>,
     ) {
         self.attempts = authentication.attempts(request, connection, known);
+        self.unasked = authentication.unasked(request, connection);
     }
 
     fn sees(&mut self, stage: Stage, rules: &RuleSet, subject: Subject<'_>) {
@@ -162,15 +175,18 @@ pub fn explain(policy: &Policy, known: Known<'_>, request: &Request) -> Explanat
     let mut trace = Trace::default();
     let outcome = decide(policy, known, request, &mut trace);
     let refused = match &outcome {
-        Outcome::Refuse(refusal, _) if refusal.reason.fault() == Fault::Token => {
-            Some(TokenTrace::Refused(refusal.reason))
-        }
+        Outcome::Refuse(refusal, _) => match (refusal.reason, refusal.reason.fault()) {
+            (Reason::Missing, _) => Some(TokenTrace::None),
+            (reason, Fault::Token) => Some(TokenTrace::Refused(reason)),
+            _ => None,
+        },
         _ => None,
     };
     Explanation {
         outcome,
         token: trace.token.or(refused).unwrap_or(TokenTrace::Unread),
         attempts: trace.attempts,
+        unasked: trace.unasked,
         rules: trace.rules,
     }
 }

@@ -298,6 +298,7 @@ reasons! {
     PolicyNoneAllows = Policy 403 "policy_none_allows" "RBAC: access denied",
     ProxyUnconfigured = Proxy 503 "proxy_unconfigured" "Portcullis has no valid configuration",
     ProxyUnreadable = Proxy 503 "proxy_unreadable" "Portcullis could not read the request",
+    RequestAmbiguous = Request 400 "request_ambiguous" "Request is ambiguous",
     SignatureEncoding = Token 401 "jwt_signature_encoding" "Jwt signature is an invalid Base64url encoded",
     SignatureInvalid = Token 401 "jwt_signature_invalid" "Jwt verification fails",
     SubjectNotAString = Token 401 "jwt_sub_type" "Jwt payload [sub] field is not a string",

@@ -8,23 +8,30 @@ use crate::outcome::{Lack, Reason, Refusal};
 
 /// Istio's requirement if one of the rules requires its token, `all{P1, any{P2, missing}..}` (istio/istio#60830):
 /// all tokens that a rule finds verify by it, and those that are required are there. The first rule for which
-/// that isn't so says why.
+/// that isn't so says why. As in Envoy, a rule that doesn't forward its token takes it away from the rules behind it.
 pub(super) fn all_verify<'p>(
     rules: impl IntoIterator<Item = &'p Rule>,
     presented: &[Presented<'_, '_>],
     known: Known<'_>,
 ) -> Result<(), Halt> {
     let mut presented = presented.iter().peekable();
-    let mut awaited = Vec::new();
+    let (mut awaited, mut gone) = (Vec::new(), Vec::new());
     for rule in rules {
-        match presented.next_if(|presented| std::ptr::eq(presented.rule, rule)) {
-            Some(presented) => match presented.verify(known) {
-                Ok(()) => {}
-                Err(Miss::Refused(reason)) => return Err(Halt::Refused(reason.into())),
-                Err(miss) => awaited.extend(miss.awaited()),
-            },
-            None if rule.is_required() => return Err(Halt::Refused(missing())),
-            None => {}
+        let own = presented.next_if(|presented| std::ptr::eq(presented.rule, rule));
+        let is_left = |own: &&Presented<'_, '_>| own.places().any(|place| !gone.contains(&place));
+        let Some(own) = own.filter(is_left) else {
+            match rule.is_required() {
+                true => return Err(Halt::Refused(missing())),
+                false => continue,
+            }
+        };
+        match own.verify_but(&gone, known) {
+            Ok(()) => {}
+            Err(Miss::Refused(reason)) => return Err(Halt::Refused(reason.into())),
+            Err(miss) => awaited.extend(miss.awaited()),
+        }
+        if !rule.forward {
+            gone.extend(own.places());
         }
     }
     none_awaited(awaited)

@@ -7,7 +7,7 @@ use super::sighting::Place;
 use super::{Authentication, Rule};
 use crate::connection::Connection;
 use crate::evaluate::Known;
-use crate::explain::{Attempt, Verdict};
+use crate::explain::{Attempt, Unasked, Verdict};
 use crate::request::Request;
 
 impl Authentication {
@@ -21,7 +21,10 @@ impl Authentication {
         let (sought, rules): (_, Vec<&Rule>) = match self.legacy.of(connection) {
             // A CORS preflight carries no token.
             Ok(None) if request.is_cors_preflight() => (&self.sought, Vec::new()),
-            Ok(None) => (&self.sought, self.rules.iter().collect()),
+            Ok(None) => match self.asked(request, connection) {
+                Ok(asked) => (&self.sought, asked.rules().collect()),
+                Err(_) => (&self.sought, Vec::new()),
+            },
             Ok(Some(policy)) => (&policy.sought, policy.rules(request).collect()),
             Err(_) => (&self.sought, Vec::new()),
         };
@@ -38,6 +41,13 @@ impl Authentication {
             Some(attempts)
         });
         attempts.flatten().collect()
+    }
+
+    /// The rules that aren't for this request.
+    pub(crate) fn unasked(&self, request: &Request, connection: &Connection<'_>) -> Vec<Unasked> {
+        let scopes = self.scopes.iter();
+        let unasked = scopes.flat_map(|scopes| scopes.unasked(&self.rules, request, connection));
+        unasked.collect()
     }
 }
 

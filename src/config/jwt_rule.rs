@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::reader::{Dialect, Input, Read, record};
+use super::scope::Scope;
 use super::schema::{Schemas, a, any_of, one_of};
 use super::text::{HeaderName, OutputHeader, Text};
 use crate::jwks::{KeySet, KeySetUri, Origin};
@@ -61,6 +62,10 @@ record! {
         max_token_lifetime: Option<Duration>,
         /// As in `defaults`, for this rule. Default: `defaults.requiredType`.
         required_type: Option<Text>,
+        /// For which requests the rule is: one of these operations must match, as in the `to` of a policy.
+        /// To other requests the rule isn't there; what it writes, no client can send them either.
+        /// Default: every request.
+        match_: Option<Scope>,
     }
     check check_rule;
 }

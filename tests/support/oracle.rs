@@ -15,6 +15,7 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
     let known = [
         "resources",
         "jwtRules",
+        "requestAuthentications",
         "authorizationPolicies",
         "extensionProviders",
         "workload",
@@ -28,7 +29,7 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
             return Err(format!("native filters have no {name}"));
         }
     }
-    let config = &dry_runs_stated(config);
+    let config = &amended(&dry_runs_stated(config));
     let workload = Workload(&config["workload"]);
     let mut rules: Vec<&Value> = list(&config["jwtRules"]).collect();
     let domains = workload.trust_domains();
@@ -79,6 +80,25 @@ fn dry_runs_stated(config: &Value) -> Value {
         }
     }
     config
+}
+
+/// With the rules for some requests only, as the short form says it.
+fn amended(config: &Value) -> Value {
+    let mut amended = config.clone();
+    let resources = amended.get_mut("resources").and_then(Value::as_array_mut);
+    for resource in resources.into_iter().flatten() {
+        let name = resource["metadata"]["name"].clone();
+        let rules = resource["spec"]["jwtRules"].as_array_mut();
+        for rule in rules.into_iter().flatten() {
+            for amendment in list(&config["requestAuthentications"]) {
+                let is_meant = amendment["issuer"].is_null() || amendment["issuer"] == rule["issuer"];
+                if amendment["name"] == name && is_meant {
+                    rule["match"] = amendment["match"].clone();
+                }
+            }
+        }
+    }
+    amended
 }
 
 /// Whom the configuration is for.
@@ -193,6 +213,7 @@ fn provider(rule: &Value, defaults: &Value) -> Result<Value, String> {
         "outputClaimToHeaders",
         "spaceDelimitedClaims",
         "presence",
+        "match",
         // What Istio can't ask for.
         "maxTokenLifetime",
         "requireExpiration",

@@ -93,6 +93,7 @@ impl Read for Jwt {
             require_expiration: None,
             max_token_lifetime: None,
             required_type: None,
+            match_: None,
         };
         check_rule(&rule, input);
         Some(Self {

@@ -2,11 +2,74 @@
 
 use serde_json::{Value, json};
 
+use super::{list, strings};
+
 /// Providers, by the rules that they stand for.
 type Named<'a> = [(String, &'a Value)];
 
+/// What is required of which requests. Of `jwt_authn`'s rules one counts, so there is one for each choice of those
+/// that are for some requests only.
 pub fn rules(named: &Named<'_>) -> Result<Value, String> {
-    Ok(json!([{ "match": { "prefix": "/" }, "requires": required(named) }]))
+    let is_scoped = |one: &&(String, &Value)| one.1.get("match").is_some();
+    let scoped: Vec<_> = named.iter().filter(is_scoped).collect();
+    let matchers = scoped.iter().map(|(_, rule)| matcher(&rule["match"]));
+    let matchers: Vec<Value> = matchers.collect::<Result<_, _>>()?;
+    let choices = (0..1 << scoped.len()).map(|choice: usize| {
+        let is_chosen = |at: usize| choice >> at & 1 == 1;
+        let is_meant = |one: &&(String, &Value)| {
+            let at = scoped.iter().position(|other| other.0 == one.0);
+            at.is_none_or(is_chosen)
+        };
+        let headers = matchers.iter().enumerate().map(|(at, matcher)| {
+            let mut matcher = matcher.clone();
+            let inverted = matcher["invert_match"] == true;
+            matcher["invert_match"] = (inverted == is_chosen(at)).into();
+            matcher
+        });
+        let mut rule =
+            json!({ "match": { "prefix": "/", "headers": headers.collect::<Vec<_>>() } });
+        let meant: Vec<_> = named.iter().filter(is_meant).cloned().collect();
+        if !meant.is_empty() {
+            rule["requires"] = required(&meant);
+        }
+        rule
+    });
+    Ok(choices.collect())
+}
+
+/// One operation with one field, as a matcher of headers.
+fn matcher(operations: &Value) -> Result<Value, String> {
+    let operation = match list(operations).collect::<Vec<_>>().as_slice() {
+        [only] => only.as_object().ok_or("not an object")?,
+        _ => return Err("native filters match one operation".to_owned()),
+    };
+    let (name, patterns) = match operation.iter().collect::<Vec<_>>().as_slice() {
+        [(name, patterns)] => (name.as_str(), strings(Some(patterns))),
+        _ => return Err("native filters match one field of an operation".to_owned()),
+    };
+    let (header, flags, rest) = match name {
+        "paths" | "notPaths" => (":path", "", r"(?:[?#].*)?"),
+        "hosts" | "notHosts" => (":authority", "(?i)", ""),
+        "methods" | "notMethods" => (":method", "", ""),
+        _ => return Err(format!("native filters match no {name}")),
+    };
+    if patterns.iter().any(|pattern| pattern.contains('{')) {
+        return Err("native filters match no templates here".to_owned());
+    }
+    let one = |pattern: &String| match pattern.as_str() {
+        "*" => ".+".to_owned(),
+        text => text
+            .split('*')
+            .map(|text| text.replace('.', r"\."))
+            .collect::<Vec<_>>()
+            .join(if header == ":path" { "[^?#]*" } else { ".*" }),
+    };
+    let any = patterns.iter().map(one).collect::<Vec<_>>().join("|");
+    Ok(json!({
+        "name": header,
+        "string_match": { "safe_regex": { "regex": format!("{flags}(?:{any}){rest}") } },
+        "invert_match": name.starts_with("not"),
+    }))
 }
 
 /// A good token of any of them or none at all; or, if one is required, each that is there

@@ -1,0 +1,26 @@
+//! What Istio's form of a RequestAuthentication can't say, by its name.
+
+use super::reader::{Input, record};
+use super::scope::Scope;
+use super::text::{Name, Text};
+
+record! {
+    /// What Istio's form of a RequestAuthentication can't say.
+    pub(crate) struct Amendment {
+        /// The name of a RequestAuthentication in `resources`.
+        name: Name,
+        /// Its namespace. Default: ours, as for resources without one.
+        namespace: Option<Name>,
+        /// For its rules with this issuer. Default: for all of its rules.
+        issuer: Option<Text>,
+        /// As in `jwtRules`. Default: every request.
+        match_: Option<Scope>,
+    }
+    check check_amendment;
+}
+
+fn check_amendment(amendment: &Amendment, input: &Input<'_>) {
+    if amendment.match_.is_none() {
+        input.mistake("nothing is said of the RequestAuthentication: write `match`");
+    }
+}
