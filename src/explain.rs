@@ -17,6 +17,8 @@ pub struct Explanation {
     pub token: TokenTrace,
     /// Each rule for tokens and each token that it found, in the order in which they are tried.
     pub attempts: Vec<Attempt>,
+    /// The issuers of the rules that require a token of which there is none; any where `None`.
+    pub missing: Vec<Option<String>>,
     /// The rules for tokens that aren't for this request.
     pub unasked: Vec<Unasked>,
     /// The rules that the request came to, in the order of the stages; in a stage, as they are tried.
@@ -58,7 +60,7 @@ pub struct Attempt {
 pub struct Unasked {
     /// The issuer that the rule takes; any where `None`.
     pub issuer: Option<String>,
-    /// The conditions of its `match`; their places are `to[0]` and so on.
+    /// The conditions of its `match`: of those of one `match[..]` all must hold.
     pub conditions: Vec<Tried>,
 }
 
@@ -141,6 +143,7 @@ impl Witness for Unseen {
 #[derive(Default)]
 struct Trace {
     attempts: Vec<Attempt>,
+    missing: Vec<Option<String>>,
     unasked: Vec<Unasked>,
     rules: Vec<RuleTrace>,
     token: Option<TokenTrace>,
@@ -155,6 +158,7 @@ impl Witness for Trace {
         known: Known<'_>,
     ) {
         self.attempts = authentication.attempts(request, connection, known);
+        self.missing = authentication.missing(request, connection, known);
         self.unasked = authentication.unasked(request, connection);
     }
 
@@ -186,6 +190,7 @@ pub fn explain(policy: &Policy, known: Known<'_>, request: &Request) -> Explanat
         outcome,
         token: trace.token.or(refused).unwrap_or(TokenTrace::Unread),
         attempts: trace.attempts,
+        missing: trace.missing,
         unasked: trace.unasked,
         rules: trace.rules,
     }

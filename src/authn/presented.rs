@@ -195,7 +195,9 @@ impl<'p, 's> Presented<'p, 's> {
     pub(super) fn verify_but(&self, gone: &[Place], known: Known<'_>) -> Result<(), Miss> {
         let mut waits = Ok(());
         // Envoy looks at cookies first and at headers last; the order decides which error is told.
-        let left = self.each().filter(|(token, _)| !gone.contains(&token.place));
+        let left = self
+            .each()
+            .filter(|(token, _)| !gone.contains(&token.place));
         for token in left.rev() {
             match Self::verified(self.rule, token, known) {
                 Err(miss @ Miss::Refused(_)) => return Err(*miss),

@@ -56,7 +56,8 @@ impl Scopes {
         let requests = RuleSet::new(policies.collect(), Unknown::Matches);
         let mut known: Vec<(&Rc<Locations>, Rc<Sought>)> = Vec::new();
         let sought = rules.iter().map(|rule| {
-            let same = |(locations, _): &&(&Rc<Locations>, _)| Rc::ptr_eq(locations, &rule.locations);
+            let same =
+                |(locations, _): &&(&Rc<Locations>, _)| Rc::ptr_eq(locations, &rule.locations);
             if let Some((_, sought)) = known.iter().find(same) {
                 return Rc::clone(sought);
             }
@@ -111,7 +112,10 @@ impl Scopes {
         connection: &Connection<'_>,
     ) -> Vec<Unasked> {
         let others = self.requests.others(subject(request, connection));
-        let others = others.into_iter().filter_map(|(number, conditions)| {
+        let others = others.into_iter().filter_map(|(number, mut conditions)| {
+            for condition in &mut conditions {
+                condition.place = condition.place.replacen("to", "match", 1);
+            }
             Some(Unasked {
                 issuer: rules.get(number)?.expected.issuer.clone(),
                 conditions,

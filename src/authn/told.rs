@@ -43,6 +43,25 @@ impl Authentication {
         attempts.flatten().collect()
     }
 
+    /// The issuers of the rules that require a token of which there is none.
+    pub(crate) fn missing(
+        &self,
+        request: &Request,
+        connection: &Connection<'_>,
+        known: Known<'_>,
+    ) -> Vec<Option<String>> {
+        let Ok(asked) = self.asked(request, connection) else {
+            return Vec::new();
+        };
+        if request.is_cors_preflight() {
+            return Vec::new();
+        }
+        let search = self.search(&asked, &mut Removal::new(request), known.verifier);
+        let missing = asked.rules().filter(|rule| rule.is_required());
+        let missing = missing.filter(|rule| Presented::find(rule, &search).is_none());
+        missing.map(|rule| rule.expected.issuer.clone()).collect()
+    }
+
     /// The rules that aren't for this request.
     pub(crate) fn unasked(&self, request: &Request, connection: &Connection<'_>) -> Vec<Unasked> {
         let scopes = self.scopes.iter();

@@ -130,7 +130,9 @@ impl RuleSet {
     pub(crate) fn others(&self, subject: Subject<'_>) -> Vec<(usize, Vec<Tried>)> {
         let answers = Answers::new(self, subject, self.unknown);
         let rules = self.rules.iter().filter(|rule| !answers.matches(rule));
-        rules.map(|rule| (rule.policy, answers.tried(rule))).collect()
+        rules
+            .map(|rule| (rule.policy, answers.tried(rule)))
+            .collect()
     }
 
     /// The scopes that a rule asks for which doesn't match for their want alone.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::reader::{Dialect, Input, Read, record};
-use super::scope::Scope;
 use super::schema::{Schemas, a, any_of, one_of};
+use super::scope::Scope;
 use super::text::{HeaderName, OutputHeader, Text};
 use crate::jwks::{KeySet, KeySetUri, Origin};
 use crate::jwt::ClaimPath;

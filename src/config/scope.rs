@@ -15,7 +15,8 @@ impl Read for Scope {
     fn read(input: &Input<'_>) -> Option<Self> {
         let operations = Vec::<Operation>::read(input)?;
         if operations.is_empty() {
-            input.mistake("`match` must not be empty: remove it to have the rule for every request");
+            input
+                .mistake("`match` must not be empty: remove it to have the rule for every request");
         }
         Some(Self(Rule {
             from: Vec::new(),

@@ -31,8 +31,8 @@ fn amend_one(
     let namespace = namespace.map_or(ours, |namespace| namespace.0.as_str());
     let name = amendment.name.0.as_str();
     let mut named = resources.iter_mut().filter_map(|resource| {
-        let is_named = resource.name == name
-            && resource.namespace.as_deref().unwrap_or(ours) == namespace;
+        let is_named =
+            resource.name == name && resource.namespace.as_deref().unwrap_or(ours) == namespace;
         match &mut resource.kind {
             Kind::RequestAuthentication(rules) if is_named => Some(rules),
             _ => None,

@@ -91,7 +91,8 @@ fn amended(config: &Value) -> Value {
         let rules = resource["spec"]["jwtRules"].as_array_mut();
         for rule in rules.into_iter().flatten() {
             for amendment in list(&config["requestAuthentications"]) {
-                let is_meant = amendment["issuer"].is_null() || amendment["issuer"] == rule["issuer"];
+                let is_meant =
+                    amendment["issuer"].is_null() || amendment["issuer"] == rule["issuer"];
                 if amendment["name"] == name && is_meant {
                     rule["match"] = amendment["match"].clone();
                 }

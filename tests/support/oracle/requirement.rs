@@ -76,8 +76,7 @@ fn matcher(operations: &Value) -> Result<Value, String> {
 /// (istio/istio#60830).
 fn required(named: &Named<'_>) -> Value {
     let provider = |(name, _): &(String, &Value)| json!({ "provider_name": name });
-    let or_missing =
-        |one: &_| any(vec![provider(one), json!({ "allow_missing": {} })]);
+    let or_missing = |one: &_| any(vec![provider(one), json!({ "allow_missing": {} })]);
     let is_required = |one: &&(String, &Value)| one.1["presence"] == "REQUIRED";
     if named.iter().any(|one| is_required(&one)) {
         let each = named.iter().map(|one| match is_required(&one) {
