@@ -224,7 +224,7 @@ pub fn draw(rng: &mut Rng, port: u16) -> Value {
         .map(|number| policy(rng, number))
         .collect();
     let keys = mint::public_set(&json!([KEY]));
-    let rules = ISSUERS.map(|issuer| json!({ "issuer": issuer, "jwks": keys }));
+    let rules = ISSUERS.map(|issuer| jwt_rule(rng, issuer, &keys));
     let config = json!({
         "jwtRules": rules,
         "authorizationPolicies": policies,
@@ -233,6 +233,28 @@ pub fn draw(rng: &mut Rng, port: u16) -> Value {
     let own = format!("\"{port}\"");
     let config = config.to_string().replace("\"own\"", &own);
     serde_json::from_str(&config).expect("the configuration again")
+}
+
+/// Mostly one for every request that requires nothing. All look at the same place.
+fn jwt_rule(rng: &mut Rng, issuer: &str, keys: &str) -> Value {
+    let mut rule = json!({ "issuer": issuer, "jwks": keys });
+    if rng.u8(..12) == 0 {
+        rule["presence"] = ["OPTIONAL", "REQUIRED"][rng.usize(..2)].into();
+    }
+    if rng.u8(..6) == 0 {
+        // What a native filter can match, too.
+        let (field, patterns): (_, &[&str]) = match rng.u8(..4) {
+            0 => ("hosts", &["a.test", "*.test", "a.test:*"]),
+            1 => ("notHosts", &["a.test", "b.test"]),
+            2 => ("notPaths", &["/a", "/a/*", "*/b"]),
+            _ => ("paths", &["/a", "/a*", "/b/*", "*/b", "*"]),
+        };
+        let patterns: Vec<&str> = (0..rng.usize(1..3))
+            .map(|_| patterns[rng.usize(..patterns.len())])
+            .collect();
+        rule["match"] = json!([{ field: patterns }]);
+    }
+    rule
 }
 
 fn workload(rng: &mut Rng) -> Value {
