@@ -82,7 +82,17 @@ fn answer_lines(size: usize) -> impl Iterator<Item = (String, Vec<u8>)> {
 
 type Attack = fn(usize) -> (Value, Headers);
 
-const ATTACKS: [(&str, Attack); 20] = [
+const ATTACKS: [(&str, Attack); 21] = [
+    // No attack: so many rules that aren't for the request cost it nothing.
+    ("rules for other paths", |size| {
+        let one = |number| rule(json!({ "match": [{ "paths": [format!("/{number}/*")] }] }));
+        let rules: Vec<Value> = (0..size).map(one).collect();
+        let asked = "/1/x?access_token=a.b.c".to_owned();
+        (
+            json!({ "jwtRules": rules }),
+            vec![(":path".to_owned(), asked)],
+        )
+    }),
     ("one parameter, again and again", |size| {
         (
             json!({ "jwtRules": [rule(json!({}))] }),

@@ -210,6 +210,7 @@ impl Policy {
                 token: token.and_then(Taken::of),
                 principal,
             }),
+            beside: Vec::new(),
             removal,
             would: None,
         })

@@ -14,6 +14,7 @@ use crate::evaluate::Known;
 use crate::jwks::KeySetId;
 use crate::jwt::{Token, Verified, Verifier};
 use crate::outcome::Reason;
+use crate::sorted;
 
 /// How many tokens one rule looks at in a request; each costs a verification.
 const MAX_TOKENS: usize = 8;
@@ -99,6 +100,40 @@ impl<'p> Search<'p> {
         search
     }
 
+    /// The same where not every rule is asked: each of these places is looked at with its own names.
+    pub(super) fn among(
+        removal: &mut Removal<'_>,
+        verifier: &Verifier,
+        places: Vec<(&'p Locations, &'p Sought)>,
+    ) -> Self {
+        let mut search = Self {
+            found: SmallVec::new(),
+        };
+        let (mut named, mut others) = (Vec::new(), Vec::new());
+        for (locations, sought) in places {
+            if search.at(locations).is_some() {
+                continue;
+            }
+            let seen = sought.find(removal.request());
+            let tokens = read(locations.find(&seen), verifier);
+            search.found.push((locations, tokens));
+            for seen in &seen {
+                match seen.is_named.get() {
+                    true => named.push(seen.place),
+                    false if is_needed(seen) => {}
+                    false => others.push(seen.place),
+                }
+            }
+        }
+        sorted::by(&mut named, Ord::cmp);
+        for place in others {
+            if named.binary_search(&place).is_err() {
+                removal.add(place);
+            }
+        }
+        search
+    }
+
     /// Where the tokens are.
     pub(super) fn places(&self) -> impl Iterator<Item = Place> {
         let tokens = self.found.iter().flat_map(|(_, tokens)| tokens);
@@ -161,9 +196,18 @@ impl<'p, 's> Presented<'p, 's> {
 
     /// Verifies every token. One that fails, fails the rule: the upstream might read that one.
     pub(super) fn verify(&self, known: Known<'_>) -> Result<(), Miss> {
+        self.verify_but(&[], known)
+    }
+
+    /// Verifies every token that isn't at one of these places.
+    pub(super) fn verify_but(&self, gone: &[Place], known: Known<'_>) -> Result<(), Miss> {
         let mut waits = Ok(());
         // Envoy looks at cookies first and at headers last; the order decides which error is told.
-        for token in self.tokens.iter().rev() {
+        let left = self
+            .tokens
+            .iter()
+            .filter(|(token, _)| !gone.contains(&token.place));
+        for token in left.rev() {
             match Self::verified(self.rule, token, known) {
                 Err(miss @ Miss::Refused(_)) => return Err(*miss),
                 Err(miss) => waits = Err(*miss),
@@ -201,9 +245,10 @@ impl<'p, 's> Presented<'p, 's> {
         self.tokens.first()?.1.get()?.as_ref().ok()
     }
 
-    /// The token at the first location, if it was verified.
+    /// The token at the first location of those at which any was verified.
     pub(super) fn into_first(self) -> Option<Verified> {
-        self.tokens.into_iter().next()?.1.into_inner()?.ok()
+        let mut outcomes = self.tokens.into_iter().map(|(_, outcome)| outcome);
+        outcomes.find_map(OnceCell::into_inner)?.ok()
     }
 
     fn verified<'o>(

@@ -2,10 +2,10 @@
 
 use smallvec::SmallVec;
 
-use super::Rule;
 use super::presented::{Miss, Presented};
 use super::removal::Removal;
 use super::sighting::Place;
+use super::{Halt, Rule};
 use crate::evaluate::Known;
 use crate::outcome::{DryRun, Fault, Reason};
 use crate::sorted;
@@ -17,9 +17,26 @@ struct Opinion<'p> {
     told: Result<(), Miss>,
 }
 
+/// What comes of the tokens; if they refuse the request, what comes of those that are left without the ones that only
+/// rules that report refuse, and what these would have done.
+pub(super) fn judged<'p, 's, T>(
+    presented: &mut SmallVec<[Presented<'p, 's>; 1]>,
+    removal: &mut Removal<'_>,
+    known: Known<'_>,
+    judge: impl Fn(&[Presented<'p, 's>]) -> Result<T, Halt>,
+) -> Result<(T, Option<DryRun>), Halt> {
+    match judge(presented) {
+        Err(halt @ Halt::Refused(_)) => {
+            let would = excuse(presented, removal, known).ok_or(halt)?;
+            Ok((judge(presented)?, Some(would)))
+        }
+        judged => Ok((judged?, None)),
+    }
+}
+
 /// Takes out the tokens for which only rules that report would refuse the request, and tells of the first;
 /// `None` where there is none.
-pub(super) fn excuse<'p, 's>(
+fn excuse<'p, 's>(
     presented: &mut SmallVec<[Presented<'p, 's>; 1]>,
     removal: &mut Removal<'_>,
     known: Known<'_>,

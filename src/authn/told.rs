@@ -7,7 +7,7 @@ use super::sighting::Place;
 use super::{Authentication, Rule};
 use crate::connection::Connection;
 use crate::evaluate::Known;
-use crate::explain::{Attempt, Verdict};
+use crate::explain::{Attempt, Unasked, Verdict};
 use crate::request::Request;
 
 impl Authentication {
@@ -21,7 +21,10 @@ impl Authentication {
         let (sought, rules): (_, Vec<&Rule>) = match self.legacy.of(connection) {
             // A CORS preflight carries no token.
             Ok(None) if request.is_cors_preflight() => (&self.sought, Vec::new()),
-            Ok(None) => (&self.sought, self.rules.iter().collect()),
+            Ok(None) => match self.asked(request, connection) {
+                Ok(asked) => (&self.sought, asked.rules().collect()),
+                Err(_) => (&self.sought, Vec::new()),
+            },
             Ok(Some(policy)) => (&policy.sought, policy.rules(request).collect()),
             Err(_) => (&self.sought, Vec::new()),
         };
@@ -42,6 +45,32 @@ impl Authentication {
             attempts
         });
         attempts.collect()
+    }
+
+    /// The issuers of the rules that require a token of which there is none.
+    pub(crate) fn missing(
+        &self,
+        request: &Request,
+        connection: &Connection<'_>,
+        known: Known<'_>,
+    ) -> Vec<Option<String>> {
+        let Ok(asked) = self.asked(request, connection) else {
+            return Vec::new();
+        };
+        if request.is_cors_preflight() {
+            return Vec::new();
+        }
+        let search = self.search(&asked, &mut Removal::new(request), known.verifier);
+        let missing = asked.rules().filter(|rule| rule.is_required());
+        let missing = missing.filter(|rule| Presented::find(rule, &search).is_none());
+        missing.map(|rule| rule.expected.issuer.clone()).collect()
+    }
+
+    /// The rules that aren't for this request.
+    pub(crate) fn unasked(&self, request: &Request, connection: &Connection<'_>) -> Vec<Unasked> {
+        let scopes = self.scopes.iter();
+        let unasked = scopes.flat_map(|scopes| scopes.unasked(&self.rules, request, connection));
+        unasked.collect()
     }
 }
 

@@ -198,7 +198,7 @@ pub(super) fn rule_set(reason: Reason) -> &'static str {
     match (reason, reason.fault()) {
         (Reason::MtlsRequired, _) => "mtls",
         (Reason::PolicyNoneAllows, _) => "allow",
-        (_, Fault::Caller | Fault::Token) => "authentication",
+        (Reason::RequestAmbiguous, _) | (_, Fault::Caller | Fault::Token) => "authentication",
         (_, Fault::Check) => "custom",
         (_, Fault::Policy) => "deny",
         (_, Fault::Request) => "path",

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::amended::amend;
 use super::by_action::{Policies, unprovided};
 use super::older::Older;
 use super::{Node, Policy};
@@ -94,8 +95,10 @@ impl Compiler {
             let policies = self.policies.of(action, policy.provider, policy.dry_run);
             policies.push(placed(&self.here, &ours, &name, policy.rules));
         }
+        let mut resources = config.resources.unwrap_or_default();
+        mistakes.extend(amend(&mut resources, config.request_authentications, &ours));
         let mut applying = Vec::new();
-        for resource in config.resources.unwrap_or_default() {
+        for resource in resources {
             match resource.applies(&self.here) {
                 Ok(true) => applying.push(resource),
                 Ok(false) => self.elsewhere.push(resource.to_string()),
@@ -265,7 +268,10 @@ impl Compiler {
             (None, None) => Keys::Nowhere,
         };
         self.rule_count += 1;
-        Rule::new(self.rule_count, rule, keys, defaults)
+        let scope = rule.match_.take();
+        let namespace = self.here.namespace.as_deref().unwrap_or_default();
+        let scope = scope.map(|scope| scope.0.placed(namespace, &self.here.trust_domains));
+        Rule::new(self.rule_count, rule, scope, keys, defaults)
     }
 
     /// What to know where one cluster has the key sets of several hosts.

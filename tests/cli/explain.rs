@@ -295,6 +295,34 @@ fn items_of_a_header_are_named() {
 }
 
 #[test]
+fn rules_that_miss_their_token_or_are_for_other_requests() {
+    let configuration = r#"{ "jwtRules": [
+        { "issuer": "https://a.test", "jwksUri": "https://a.test/keys", "presence": "REQUIRED" },
+        { "issuer": "https://b.test", "jwksUri": "https://b.test/keys",
+          "match": [{ "paths": ["/b", "/b/*"], "methods": ["GET"] }, { "hosts": ["b.test"] }] }
+    ] }"#;
+    let arguments = ["--", "https://a.test/a"];
+    let (printed, status) = explain("explain-match", configuration, &arguments);
+    assert_eq!(status, 1, "{printed}");
+    let lines = [
+        "✗ refused: jwt_missing",
+        "├─ GET https://a.test/a",
+        "├─ no token that a rule looks at",
+        "├─ ✗ rule for https://a.test: requires a token, and there is none",
+        "├─ rule for https://b.test: isn't for this request",
+        "│  ├─ ✗ match[0] paths: /b, /b/*; the request has /a",
+        "│  └─ ✗ match[1] hosts: b.test; the request has a.test",
+    ];
+    assert!(printed.starts_with(&lines.join("\n")), "{printed}");
+    let arguments = ["--format", "json", "--", "https://a.test/a"];
+    let (printed, _) = explain("explain-match", configuration, &arguments);
+    let told: Value = serde_json::from_str(&printed).expect("JSON");
+    assert_eq!(told["missing"], serde_json::json!(["https://a.test"]));
+    assert_eq!(told["unasked"][0]["issuer"], "https://b.test");
+    assert_eq!(told["unasked"][0]["conditions"][0]["holds"], true);
+}
+
+#[test]
 fn resources_for_other_workloads_are_named() {
     let file = project("tests/cli/check/elsewhere.yaml");
     let explained = |format| {

@@ -232,10 +232,7 @@ pub fn draw(rng: &mut Rng, port: u16) -> Value {
     let keys = mint::public_set(&json!([KEY]));
     // Native filters can't tell that a token is the other rule's: both report, or none.
     let report_only = rng.u8(..8) == 0;
-    let rules = ISSUERS.map(|issuer| {
-        let non_jwt = ["ignore", "refuse"][rng.usize(..2)];
-        json!({ "issuer": issuer, "jwks": keys, "reportOnly": report_only, "nonJwt": non_jwt })
-    });
+    let rules = ISSUERS.map(|issuer| jwt_rule(rng, issuer, &keys, report_only));
     let mut config = json!({
         "jwtRules": rules,
         "authorizationPolicies": policies,
@@ -271,6 +268,30 @@ fn ignore_path_case(config: &mut Value) {
             }
         }
     }
+}
+
+/// Mostly one for every request that requires nothing. All look at the same place.
+fn jwt_rule(rng: &mut Rng, issuer: &str, keys: &str, report_only: bool) -> Value {
+    let non_jwt = ["ignore", "refuse"][rng.usize(..2)];
+    let mut rule =
+        json!({ "issuer": issuer, "jwks": keys, "reportOnly": report_only, "nonJwt": non_jwt });
+    if rng.u8(..12) == 0 {
+        rule["presence"] = ["OPTIONAL", "REQUIRED"][rng.usize(..2)].into();
+    }
+    if rng.u8(..6) == 0 {
+        // What a native filter can match, too.
+        let (field, patterns): (_, &[&str]) = match rng.u8(..4) {
+            0 => ("hosts", &["a.test", "*.test", "a.test:*"]),
+            1 => ("notHosts", &["a.test", "b.test"]),
+            2 => ("notPaths", &["/a", "/a/*", "*/b"]),
+            _ => ("paths", &["/a", "/a*", "/b/*", "*/b", "*"]),
+        };
+        let patterns: Vec<&str> = (0..rng.usize(1..3))
+            .map(|_| patterns[rng.usize(..patterns.len())])
+            .collect();
+        rule["match"] = json!([{ field: patterns }]);
+    }
+    rule
 }
 
 fn workload(rng: &mut Rng) -> Value {

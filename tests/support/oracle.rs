@@ -4,6 +4,7 @@
 mod custom;
 mod matchers;
 mod rbac;
+mod requirement;
 
 use serde_json::{Map, Value, json};
 
@@ -14,6 +15,7 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
     let known = [
         "resources",
         "jwtRules",
+        "requestAuthentications",
         "authorizationPolicies",
         "extensionProviders",
         "workload",
@@ -30,7 +32,7 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
             return Err(format!("native filters have no {name}"));
         }
     }
-    let config = &dry_runs_stated(config);
+    let config = &amended(&dry_runs_stated(config));
     let workload = Workload(&config["workload"]);
     let mut rules: Vec<&Value> = list(&config["jwtRules"]).collect();
     let domains = workload.trust_domains();
@@ -84,6 +86,26 @@ fn dry_runs_stated(config: &Value) -> Value {
         }
     }
     config
+}
+
+/// With the rules for some requests only, as the short form says it.
+fn amended(config: &Value) -> Value {
+    let mut amended = config.clone();
+    let resources = amended.get_mut("resources").and_then(Value::as_array_mut);
+    for resource in resources.into_iter().flatten() {
+        let name = resource["metadata"]["name"].clone();
+        let rules = resource["spec"]["jwtRules"].as_array_mut();
+        for rule in rules.into_iter().flatten() {
+            for amendment in list(&config["requestAuthentications"]) {
+                let is_meant =
+                    amendment["issuer"].is_null() || amendment["issuer"] == rule["issuer"];
+                if amendment["name"] == name && is_meant {
+                    rule["match"] = amendment["match"].clone();
+                }
+            }
+        }
+    }
+    amended
 }
 
 /// Whom the configuration is for.
@@ -159,33 +181,16 @@ fn jwt_authn(mut rules: Vec<&Value>, defaults: &Value) -> Result<Value, String> 
     for (index, rule) in rules.iter().enumerate() {
         providers.insert(format!("origins-{index}"), provider(rule, defaults)?);
     }
-    let names: Vec<Value> = providers
-        .keys()
-        .map(|name| json!({ "provider_name": name }))
+    let named = rules.iter().enumerate();
+    let named: Vec<_> = named
+        .map(|(index, rule)| (format!("origins-{index}"), *rule))
         .collect();
-    let or_missing = |name: &Value| {
-        let place = names.iter().position(|own| own == name).expect("a rule");
-        let or_else = match rules[place]["reportOnly"] == true {
-            true => json!({ "allow_missing_or_failed": {} }),
-            false => json!({ "allow_missing": {} }),
-        };
-        json!({ "requires_any": { "requirements": [name, or_else] } })
-    };
-    let requires = match names.as_slice() {
-        [only] => or_missing(only),
-        several => {
-            let none = several.iter().map(or_missing).collect::<Vec<_>>();
-            let none = json!({ "requires_all": { "requirements": none } });
-            let any: Vec<_> = several.iter().chain([&none]).collect();
-            json!({ "requires_any": { "requirements": any } })
-        }
-    };
     Ok(json!({
         "name": "envoy.filters.http.jwt_authn",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
             "providers": providers,
-            "rules": [{ "match": { "prefix": "/" }, "requires": requires }],
+            "rules": requirement::rules(&named)?,
             "bypass_cors_preflight": true,
         },
     }))
@@ -214,6 +219,8 @@ fn provider(rule: &Value, defaults: &Value) -> Result<Value, String> {
         "outputPayloadToHeader",
         "outputClaimToHeaders",
         "spaceDelimitedClaims",
+        "presence",
+        "match",
         // What Istio can't ask for.
         "maxTokenLifetime",
         "nonJwt",

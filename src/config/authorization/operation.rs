@@ -37,25 +37,31 @@ record! {
     }
 }
 
-impl Read for Operation {
-    fn read(input: &Input<'_>) -> Option<Self> {
-        let fields = OperationFields::read(input)?;
+impl OperationFields {
+    /// What is stated; nothing where no field is.
+    pub(crate) fn conditions(self) -> Vec<Condition<PeerPattern>> {
         let methods = |texts: Vec<Text>| {
             Test::Header(":method".to_owned(), compile(&texts, StringMatch::header))
         };
         let ports = |ports: Vec<Port>| {
             Test::DestinationPort(ports.into_iter().map(|port| port.0).collect())
         };
-        let conditions = conditions([
-            (false, Test::Host(fields.hosts)),
-            (true, Test::Host(fields.not_hosts)),
-            (false, methods(fields.methods)),
-            (true, methods(fields.not_methods)),
-            (false, Test::Path(fields.paths)),
-            (true, Test::Path(fields.not_paths)),
-            (false, ports(fields.ports)),
-            (true, ports(fields.not_ports)),
-        ]);
+        conditions([
+            (false, Test::Host(self.hosts)),
+            (true, Test::Host(self.not_hosts)),
+            (false, methods(self.methods)),
+            (true, methods(self.not_methods)),
+            (false, Test::Path(self.paths)),
+            (true, Test::Path(self.not_paths)),
+            (false, ports(self.ports)),
+            (true, ports(self.not_ports)),
+        ])
+    }
+}
+
+impl Read for Operation {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let conditions = OperationFields::read(input)?.conditions();
         if conditions.is_empty() {
             input.mistake("`operation` must not be empty: remove `to` to match any operation");
         }

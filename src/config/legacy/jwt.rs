@@ -88,12 +88,14 @@ impl Read for Jwt {
             output_claim_to_headers: Vec::new(),
             timeout: None,
             space_delimited_claims: Vec::new(),
+            presence: None,
             clock_skew: None,
             require_expiration: None,
             max_token_lifetime: None,
             required_type: None,
-            report_only: false,
+            report_only: None,
             non_jwt: None,
+            match_: None,
         };
         check_rule(&rule, input);
         Some(Self {
