@@ -203,6 +203,39 @@ fn a_service_that_has_enough_to_do_is_asked_once() {
     assert!(vm.callouts().is_empty());
 }
 
+/// As many as one call may answer, though each of these comes in a call of its own.
+#[test]
+fn answers_that_come_together_wait_for_their_turn() {
+    let vm = vm(&config());
+    let streams: Vec<_> = (0..100).map(|_| ask(&vm, "/x")).collect();
+    settle(&vm);
+    let checks = vm.callouts();
+    assert_eq!(checks.len(), 100);
+    checks
+        .iter()
+        .for_each(|check| vm.answer(check.token, 200, b""));
+    let paused = |vm: &Vm| streams.iter().filter(|it| is_paused(vm, **it)).count();
+    assert!(paused(&vm) > 50, "{} wait", paused(&vm));
+    settle(&vm);
+    assert_eq!(paused(&vm), 0);
+}
+
+#[test]
+fn a_check_that_the_host_doesnt_take_is_tried_again_soon() {
+    let vm = vm(&config());
+    ask(&vm, "/held");
+    let held = checks(&vm);
+    vm.shut_cluster(CLUSTER, true);
+    ask(&vm, "/x");
+    vm.tick();
+    assert_eq!(vm.tick_period(), 10);
+    vm.shut_cluster(CLUSTER, false);
+    vm.answer(held[0].token, 200, b"");
+    assert_eq!(vm.tick_period(), 1, "there is room now");
+    vm.tick();
+    assert_eq!(vm.callouts().len(), 1);
+}
+
 /// What one worker has under way fills the circuit breaker for the other, too.
 #[test]
 fn workers_tell_each_other_that_a_service_is_in_use() {
@@ -256,7 +289,12 @@ fn a_refusal_that_the_host_never_takes_lets_nothing_through() {
 fn a_line_of_an_answer_that_would_break_another_message_is_dropped() {
     let vm = vm(&config());
     let stream = ask(&vm, "/x");
-    let lines = [("x-a", "1\r\nx-b: 2"), ("x-c", "1\0"), ("x-d", "4")];
+    let lines = [
+        ("x-a", "1\r\nx-b: 2"),
+        ("x-c", "1\0"),
+        ("x-e", "1\x7f"),
+        ("x-d", "4"),
+    ];
     vm.answer_with(checks(&vm)[0].token, 403, &lines, b"no");
     let State::Replied(answer) = vm.state(stream) else {
         panic!("no answer");
