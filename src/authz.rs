@@ -311,11 +311,11 @@ fn line(name: &str, value: &[u8], patterns: &[StringMatch]) -> Option<bool> {
 fn any_line(
     request: &Request,
     name: &str,
-    matches: impl Fn(&[u8]) -> Option<bool>,
+    matches: &dyn Fn(&[u8]) -> Option<bool>,
 ) -> Option<bool> {
-    let misspelt = request.misspelt(name).map(&matches);
+    let misspelt = request.misspelt(name).map(matches);
     let misspelt = misspelt.map(|matches| matches.filter(|matches| !matches));
-    any(request.values(name).map(&matches).chain(misspelt))
+    any(request.values(name).map(matches).chain(misspelt))
 }
 
 impl Condition {
@@ -359,9 +359,9 @@ impl Test {
             Self::DestinationPort(ports) => Some(ports.contains(&connection.destination_port()?)),
             Self::DirectIp(blocks) => within(blocks, connection.direct_ip()),
             Self::Header(name, patterns) => {
-                any_line(request, name, |value| line(name, value, patterns))
+                any_line(request, name, &|value| line(name, value, patterns))
             }
-            Self::HeaderItem(name, separator, patterns) => any_line(request, name, |value| {
+            Self::HeaderItem(name, separator, patterns) => any_line(request, name, &|value| {
                 items::any_item(value, *separator, patterns)
             }),
             Self::Host(patterns) => Some(

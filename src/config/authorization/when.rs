@@ -79,7 +79,8 @@ fn check_items(test: &Test<PeerPattern>, input: &Input<'_>) {
     for pattern in patterns.iter().map(ToString::to_string) {
         if pattern.trim() != pattern || pattern.contains(char::from(*separator)) {
             input.mistake(format!(
-                "no item is `{pattern}`: it has neither the separator in it nor blanks at its ends"
+                "no item is `{pattern}`, since items have no separator in them and no blanks at \
+                 their ends: write each item by itself"
             ));
         }
     }
