@@ -113,17 +113,22 @@ impl RuleSet {
 
     /// The policies with a rule that matches, in their order. `None`: of one it can't be told.
     pub(crate) fn matching(&self, subject: Subject<'_>) -> Option<Vec<usize>> {
-        let of = |unknown| {
-            let answers = Answers::new(self, subject, unknown);
-            let candidates = self.index.candidates(subject.request);
-            let rules = candidates.filter_map(|rule| self.rules.get(rule));
-            let matching = rules.filter(|rule| answers.matches(rule));
-            let matching: Vec<usize> = matching.map(|rule| rule.policy).collect();
-            (matching, answers.met_unknown.get())
-        };
-        let (matching, met_unknown) = of(Unknown::Matches);
-        // What doesn't depend on it, isn't changed by it.
-        (!met_unknown || of(Unknown::Fails).0 == matching).then_some(matching)
+        let answers = Answers::new(self, subject, Unknown::Matches);
+        let matching = self.all_matches(&answers);
+        if !answers.met_unknown.get() {
+            return Some(matching);
+        }
+        // What can't be told may not count.
+        let answers = Answers::new(self, subject, Unknown::Fails);
+        (self.all_matches(&answers) == matching).then_some(matching)
+    }
+
+    #[inline(never)]
+    fn all_matches(&self, answers: &Answers<'_>) -> Vec<usize> {
+        let candidates = self.index.candidates(answers.subject.request);
+        let rules = candidates.filter_map(|rule| self.rules.get(rule));
+        let matching = rules.filter(|rule| answers.matches(rule));
+        matching.map(|rule| rule.policy).collect()
     }
 
     /// The policies without a rule that matches, with the conditions of their rules.

@@ -5,11 +5,23 @@ use serde_json::Value;
 use super::authorization::operation::OperationFields;
 use super::reader::{Input, Read};
 use super::schema::Schemas;
-use crate::authz::{Condition, PeerPattern, Rule};
+use crate::authz::{PeerPattern, Rule};
 
 /// Operations, of which one must match.
 #[derive(Clone, Debug)]
-pub(crate) struct Scope(pub(crate) Rule<PeerPattern>);
+pub(crate) struct Scope(Vec<Operation>);
+
+impl Scope {
+    /// The same as a policy says it.
+    pub(crate) fn into_rule(self) -> Rule<PeerPattern> {
+        let operations = self.0.into_iter();
+        Rule {
+            from: Vec::new(),
+            to: operations.map(|one| one.0.conditions()).collect(),
+            when: Vec::new(),
+        }
+    }
+}
 
 impl Read for Scope {
     fn read(input: &Input<'_>) -> Option<Self> {
@@ -18,11 +30,7 @@ impl Read for Scope {
             input
                 .mistake("`match` must not be empty: remove it to have the rule for every request");
         }
-        Some(Self(Rule {
-            from: Vec::new(),
-            to: operations.into_iter().map(|one| one.0).collect(),
-            when: Vec::new(),
-        }))
+        Some(Self(operations))
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
@@ -31,17 +39,18 @@ impl Read for Scope {
 }
 
 /// All of these must hold.
-struct Operation(Vec<Condition<PeerPattern>>);
+#[derive(Clone, Debug)]
+struct Operation(OperationFields);
 
 impl Read for Operation {
     fn read(input: &Input<'_>) -> Option<Self> {
-        let conditions = OperationFields::read(input)?.conditions();
-        if conditions.is_empty() {
+        let fields = OperationFields::read(input)?;
+        if fields.is_empty() {
             input.mistake(
                 "an operation must not be empty: remove `match` to have the rule for every request",
             );
         }
-        Some(Self(conditions))
+        Some(Self(fields))
     }
 
     fn schema(schemas: &mut Schemas) -> Value {

@@ -270,7 +270,11 @@ impl Compiler {
         self.rule_count += 1;
         let scope = rule.match_.take();
         let namespace = self.here.namespace.as_deref().unwrap_or_default();
-        let scope = scope.map(|scope| scope.0.placed(namespace, &self.here.trust_domains));
+        let scope = scope.map(|scope| {
+            scope
+                .into_rule()
+                .placed(namespace, &self.here.trust_domains)
+        });
         Rule::new(self.rule_count, rule, scope, keys, defaults)
     }
 

@@ -15,6 +15,7 @@ pub(crate) struct Operation(pub(super) Vec<Condition<PeerPattern>>);
 
 record! {
     /// Istio's `Operation`.
+    #[derive(Clone)]
     pub(crate) struct OperationFields {
         /// Hosts, whole, with the port where the request has one; case doesn't count.
         hosts: Vec<HostMatch>,
@@ -38,7 +39,21 @@ record! {
 }
 
 impl OperationFields {
-    /// What is stated; nothing where no field is.
+    /// Whether no field is stated.
+    pub(crate) fn is_empty(&self) -> bool {
+        let texts = [&self.methods, &self.not_methods];
+        let ports = [&self.ports, &self.not_ports];
+        let (hosts, paths) = (
+            [&self.hosts, &self.not_hosts],
+            [&self.paths, &self.not_paths],
+        );
+        texts.iter().all(|list| list.is_empty())
+            && ports.iter().all(|list| list.is_empty())
+            && hosts.iter().all(|list| list.is_empty())
+            && paths.iter().all(|list| list.is_empty())
+    }
+
+    /// What is stated.
     pub(crate) fn conditions(self) -> Vec<Condition<PeerPattern>> {
         let methods = |texts: Vec<Text>| {
             Test::Header(":method".to_owned(), compile(&texts, StringMatch::header))
@@ -61,11 +76,11 @@ impl OperationFields {
 
 impl Read for Operation {
     fn read(input: &Input<'_>) -> Option<Self> {
-        let conditions = OperationFields::read(input)?.conditions();
-        if conditions.is_empty() {
+        let fields = OperationFields::read(input)?;
+        if fields.is_empty() {
             input.mistake("`operation` must not be empty: remove `to` to match any operation");
         }
-        Some(Self(conditions))
+        Some(Self(fields.conditions()))
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
@@ -114,7 +129,7 @@ impl Read for PathMatch {
 }
 
 /// A port, which Istio writes as a string.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Port(pub(super) u16);
 
 impl Read for Port {
