@@ -25,6 +25,8 @@ pub(super) struct Advice {
     is_whole: bool,
     /// Whether hosts are compared without their ports.
     ignores_host_port: bool,
+    /// Whether paths are compared without their case.
+    ignores_path_case: bool,
     normalization: Normalization,
     /// The issuers of the JWT rules; `None` where any will do.
     issuers: Vec<Option<String>>,
@@ -52,6 +54,10 @@ fn field<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
         letters.collect::<String>()
     };
     node.get(name).or_else(|| node.get(&snake()))
+}
+
+fn is_true(node: &Node, name: &str) -> bool {
+    field(node, name).is_some_and(|value| value.value() == serde_json::Value::Bool(true))
 }
 
 /// The items of a list.
@@ -82,8 +88,8 @@ impl Advice {
         elsewhere: &[Resource],
     ) {
         self.is_whole = true;
-        self.ignores_host_port = field(node, "ignoreHostPort")
-            .is_some_and(|value| value.value() == serde_json::Value::Bool(true));
+        self.ignores_host_port = is_true(node, "ignoreHostPort");
+        self.ignores_path_case = is_true(node, "ignorePathCase");
         self.normalization = match field(node, "pathNormalization").and_then(Node::text) {
             Some("NONE") => Normalization::None,
             Some("MERGE_SLASHES") => Normalization::MergeSlashes,

@@ -66,6 +66,7 @@ impl Advice {
                 StringMatch::host(text.strip_suffix(":*").unwrap_or(text))
             }
             "hosts" => StringMatch::host(text),
+            "paths" if self.ignores_path_case => StringMatch::text(&text.to_ascii_lowercase()),
             "paths" => StringMatch::text(text),
             _ => StringMatch::header(text),
         };
@@ -153,7 +154,7 @@ mod tests {
             "/a", "/a/", "/a/a", "/ab", "/b", "/b/a", "/b/a/a", "a", "/a/x/a",
         ];
         let matches = |pattern: &str, text: &str| {
-            let pattern = crate::authz::PathMatch::parse(pattern).unwrap();
+            let pattern = crate::authz::PathMatch::parse(pattern, false).unwrap();
             pattern.matches(text.as_bytes()) == Some(true)
         };
         let mut sure = 0;
