@@ -312,6 +312,11 @@ impl Authentication {
         self.all_rules().next().is_some()
     }
 
+    /// The older policy that refuses every request to this port without a client certificate.
+    pub(crate) fn requires_mutual_tls(&self, port: u16) -> Option<&str> {
+        self.legacy.require_mutual_tls(port)
+    }
+
     /// Those of older policies among them.
     fn all_rules(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter().chain(self.legacy.rules())

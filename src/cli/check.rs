@@ -19,7 +19,6 @@ use self::subject::{Kind, Subject};
 use super::codes::Code;
 use super::configuration::elsewhere;
 use super::document::is_mentioned;
-pub(super) use super::files::files_in;
 use super::files::{Content, Files, Named};
 use super::finding::{Finding, Format, Severity, print};
 use super::progress::Progress;

@@ -27,7 +27,7 @@ pub(super) struct Workload {
     #[arg(long)]
     pub(super) namespace: Option<String>,
     /// The labels of the workload, as Envoy's node metadata tell them.
-    #[arg(long, value_name = "NAME=VALUE", value_delimiter = ',', value_parser = pair)]
+    #[arg(long, visible_alias = "label", value_name = "NAME=VALUE", value_delimiter = ',', value_parser = pair)]
     pub(super) labels: Vec<(String, String)>,
 }
 
