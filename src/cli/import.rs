@@ -157,7 +157,7 @@ impl Import {
         let is_plain = self.to == Target::Envoy && self.client_ca.is_none();
         is_plain.then(|| {
             format!(
-                "{name} requires client certificates, and this listener would ask for none, so every request                  would be refused: say with --tls-cert, --tls-key and --client-ca what it shows and takes"
+                "mistake: {name} requires client certificates, and this listener would ask for none, so every request                  would be refused: say with --tls-cert, --tls-key and --client-ca what it shows and takes"
             )
         })
     }
