@@ -50,6 +50,9 @@ fn told(gathered: &Gathered, mistake: &Mistake) -> Failure {
         _ => (gathered.base.as_ref(), None, mistake.place.clone()),
     };
     let message = message(gathered, &mistake.message);
+    if let Some(name) = provider(gathered, &mistake.place) {
+        return Failure(format!("mistake: the extension provider `{name}`: {message}"));
+    }
     let Some(Origin { source, node }) = origin else {
         return Failure(format!("mistake: {}: {message}", mistake.place));
     };
@@ -62,6 +65,17 @@ fn told(gathered: &Gathered, mistake: &Mistake) -> Failure {
     let help = help.map_or(String::new(), |help| format!("; {help}"));
     let message = format!("mistake: {}{message}{help}", name.unwrap_or_default());
     source.failure(&Unreadable { span, message })
+}
+
+/// The provider of the mesh that a mistake is in.
+fn provider(gathered: &Gathered, place: &Place) -> Option<String> {
+    let [Step::Member(list), Step::Item(index), ..] = place.steps() else {
+        return None;
+    };
+    let providers = gathered.providers();
+    let is_of_mesh = list == "extensionProviders" && gathered.base.is_none();
+    let provider = providers.get(*index).filter(|_| is_of_mesh)?;
+    Some(provider.get("name")?.as_str()?.to_owned())
 }
 
 fn placed(steps: &[Step]) -> Place {

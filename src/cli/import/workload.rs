@@ -68,6 +68,8 @@ impl Workload {
         } else if !said.labels && !gathered.resources.is_empty() {
             let labels = match is_of_istio {
                 true => common(&near),
+                // Who names a Gateway or a Service has chosen among the resources.
+                false if said.served => BTreeMap::new(),
                 false => selected(gathered, &near)?,
             };
             let shown = labels.iter().map(|(name, value)| format!("{name}={value}"));
@@ -79,10 +81,10 @@ impl Workload {
             whole.insert("labels".to_owned(), labels.collect::<Map<_, _>>().into());
         }
         let mut before_service = Map::new();
-        if !said.served {
-            if let Some(guess) = service(&near, &mut before_service) {
-                guessed.push(guess);
-            }
+        if !said.served
+            && let Some(guess) = service(&near, said, &mut before_service)
+        {
+            guessed.push(guess);
         }
         whole.extend(before_service.clone());
         beyond_node.extend(before_service);
@@ -139,9 +141,10 @@ impl Workload {
             return self.said.namespace;
         }
         Aim::of(resource).iter().all(|aim| match aim {
-            Aim::All => self.said.served,
-            Aim::Labels(_) => self.said.labels || self.said.served,
-            Aim::Class(_) | Aim::Gateway(_) | Aim::Service(_) | Aim::Target(_) => self.said.served,
+            Aim::All | Aim::Target(_) => self.said.served,
+            Aim::Class(_) | Aim::Gateway(_) | Aim::Labels(_) | Aim::Service(_) => {
+                self.said.labels || self.said.served
+            }
         })
     }
 }
@@ -236,7 +239,11 @@ fn selected(
 
 /// What the resources say of a Service or a class of Gateways, if they all speak of one. Older policies speak of the
 /// workload's own Service.
-fn service(resources: &[&Value], workload: &mut Map<String, Value>) -> Option<String> {
+fn service(
+    resources: &[&Value],
+    said: Said,
+    workload: &mut Map<String, Value>,
+) -> Option<String> {
     let aims: BTreeSet<Aim> = resources
         .iter()
         .flat_map(|resource| Aim::of(resource))
@@ -248,12 +255,12 @@ fn service(resources: &[&Value], workload: &mut Map<String, Value>) -> Option<St
     let all: Vec<&Aim> = aims.iter().collect();
     let mut set = |name: &str, value: Value| workload.insert(name.to_owned(), value);
     match (all.as_slice(), targets.as_slice()) {
-        ([Aim::Service(name)], _) => {
+        ([Aim::Service(name)], _) if !said.labels => {
             set("waypoint", true.into());
             set("serviceName", name.as_str().into());
             Some(format!("the waypoint before `{name}`"))
         }
-        ([Aim::Class(name)], _) => {
+        ([Aim::Class(name)], _) if !said.labels => {
             set("gatewayClass", name.as_str().into());
             Some(format!("of a Gateway of the class `{name}`"))
         }
@@ -272,7 +279,7 @@ fn gateway(
     near: &[&Value],
     said: Said,
 ) -> Result<Option<String>, Failure> {
-    if import.gateway.is_some() || said.served {
+    if import.gateway.is_some() || said.served || said.labels {
         return Ok(import.gateway.clone());
     }
     let is_of_istio = import.to == Target::Wasmplugin;
