@@ -28,20 +28,43 @@ macro_rules! codes {
 
 codes! {
     AnyAudience "any-audience",
+    BehindRouter "behind-router",
+    ClusterNoTls "cluster-no-tls",
+    ClusterNoValidation "cluster-no-validation",
+    CorsBehind "cors-behind",
+    Disabled "disabled",
+    DisabledByRoute "disabled-by-route",
     Elsewhere "elsewhere",
     EmptySelector "empty-selector",
+    FailOpen "fail-open",
     HostWithoutPort "host-without-port",
     KeyLeftOut "key-left-out",
     LiteralStar "literal-star",
     MetadataAddress "metadata-address",
+    MissingCapability "missing-capability",
     Mistake "mistake",
     NeverMatches "never-matches",
+    NoCluster "no-cluster",
+    NoDestinationRule "no-destination-rule",
+    NoDirectAddress "no-direct-address",
     NoKeys "no-keys",
+    NoNormalization "no-normalization",
+    NoPeerCertificates "no-peer-certificates",
+    NoPhase "no-phase",
     NoPrincipal "no-principal",
+    NoReload "no-reload",
+    NoServiceEntry "no-service-entry",
+    NoTimeouts "no-timeouts",
+    NoVmId "no-vm-id",
     NotNormalized "not-normalized",
     NotRead "not-read",
     PlainHttp "plain-http",
+    SameName "same-name",
     Shadowed "shadowed",
+    SkipXffAppend "skip-xff-append",
+    TrustsForwardedFor "trusts-forwarded-for",
+    UnguardedListener "unguarded-listener",
+    UntrustedPeerCertificates "untrusted-peer-certificates",
     WhenLoaded "when-loaded",
 }
 
@@ -56,6 +79,14 @@ impl ValueEnum for Code {
 }
 
 impl Code {
+    /// Whether it is of mistakes only, which nothing leaves out.
+    pub(super) fn is_mistake(self) -> bool {
+        matches!(
+            self,
+            Self::FailOpen | Self::Mistake | Self::UntrustedPeerCertificates
+        )
+    }
+
     /// Of what the plugin says when it loads a configuration that it takes.
     pub(super) fn of_warning(message: &str) -> Self {
         if message.contains("every token of this issuer will be refused") {

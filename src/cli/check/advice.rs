@@ -33,7 +33,7 @@ pub(super) struct Advice {
 }
 
 /// A field by its name in camelCase, also as Istio takes it in snake_case.
-fn field<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
+pub(super) fn field<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
     let snake = || {
         let letters = name
             .chars()
@@ -47,7 +47,7 @@ fn field<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
 }
 
 /// The items of a list.
-fn list<'n>(node: &'n Node, name: &str) -> &'n [Node] {
+pub(super) fn list<'n>(node: &'n Node, name: &str) -> &'n [Node] {
     field(node, name).map(Node::items).unwrap_or_default()
 }
 
