@@ -27,6 +27,8 @@ mod output;
 mod schema;
 #[path = "cli/secrets.rs"]
 mod secrets;
+#[path = "cli/surroundings.rs"]
+mod surroundings;
 #[path = "cli/test.rs"]
 mod test;
 #[path = "cli/token.rs"]
