@@ -140,7 +140,8 @@ fn without_copies(content: &mut Content) {
         };
         let has_listeners = configs.iter().any(is_listeners);
         for config in configs {
-            remove(config, &["draining_state", "error_state"]);
+            // All that Envoy is built with has its name in `extensions`, whether it serves or not.
+            remove(config, &["draining_state", "error_state", "extensions"]);
             if has_listeners {
                 // The bootstrap as it was read: what came of it stands in the other parts.
                 remove(config, &["static_resources"]);
@@ -158,7 +159,7 @@ fn remove(node: &mut Node, names: &[&str]) {
                 let is_replaced = is_active && name.text == "warming_state";
                 !is_replaced && !names.contains(&name.text.as_str())
             });
-            let parts = ["bootstrap", "dynamic_clusters", "dynamic_listeners"];
+            let parts = ["bootstrap", "dynamic_clusters", "dynamic_listeners", "node"];
             for (name, below) in members {
                 if parts.contains(&name.text.as_str()) {
                     remove(below, names);
