@@ -134,4 +134,20 @@ mod tests {
         let names: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
         assert_eq!(headings, names);
     }
+
+    #[test]
+    fn what_must_be_set_is_found() {
+        let page = include_str!("../../docs/threats.md");
+        let chapter = page.split("## What you must set").nth(1).unwrap();
+        let rows = chapter.lines().filter(|line| line.starts_with("| "));
+        let said = rows.filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next());
+        let said: Vec<&str> = said
+            .flat_map(|said| said.split('`').skip(1).step_by(2))
+            .collect();
+        assert!(said.len() > 20, "{said:?}");
+        for code in said.into_iter().filter(|said| *said != "check") {
+            let is_one = Code::ALL.iter().any(|own| own.name() == code);
+            assert!(is_one, "{code}");
+        }
+    }
 }

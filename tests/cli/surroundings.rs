@@ -285,3 +285,45 @@ fn what_a_running_envoy_tells() {
     let found: BTreeSet<&str> = found.into_iter().collect();
     assert_eq!(found, BTreeSet::from(["no-peer-certificates", "no-timeouts"]), "{printed}");
 }
+
+/// Istio's proxies get the plugin by itself (ECDS), and routes, too.
+#[test]
+fn what_a_proxy_of_istio_tells() {
+    let folder = folder("surroundings-ecds");
+    let mut configuration: Value = serde_saphyr::from_str(&read(ENVOY)).expect("YAML");
+    let mut listener = configuration["static_resources"]["listeners"][0].take();
+    let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
+    let plugin = manager["http_filters"][2]["typed_config"].take();
+    manager["http_filters"][2] = json!({
+        "name": "guard",
+        "config_discovery": { "config_source": { "ads": {} } },
+    });
+    let mut routes = manager["route_config"].take();
+    routes["name"] = "routes".into();
+    routes["virtual_hosts"][0]["routes"][0]["typed_per_filter_config"] =
+        json!({ "guard": { "disabled": true } });
+    manager.as_object_mut().expect("a manager").remove("route_config");
+    manager["rds"] = json!({ "route_config_name": "routes" });
+    manager["request_timeout"] = "0s".into();
+    let kind = |name: &str| format!("type.googleapis.com/envoy.admin.v3.{name}");
+    let clusters = configuration["static_resources"]["clusters"].take();
+    let clusters = clusters.as_array().expect("a list").iter();
+    let clusters: Vec<Value> = clusters.map(|cluster| json!({ "cluster": cluster })).collect();
+    let extension = json!({
+        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+        "name": "guard",
+        "typed_config": plugin,
+    });
+    let dump = json!({ "configs": [
+        { "@type": kind("ClustersConfigDump"), "dynamic_active_clusters": clusters },
+        { "@type": kind("EcdsConfigDump"), "ecds_filters": [{ "ecds_filter": extension }] },
+        { "@type": kind("ListenersConfigDump"), "dynamic_listeners": [
+            { "name": "guarded", "active_state": { "listener": listener }, "draining_state": { "listener": listener } },
+        ] },
+        { "@type": kind("RoutesConfigDump"), "dynamic_route_configs": [{ "route_config": routes }] },
+    ] });
+    let (found, status) = codes(&folder, &format!("{dump:#}\n"));
+    let found: Vec<&str> = found.iter().map(|(code, _)| code.as_str()).collect();
+    assert_eq!(status, 0);
+    assert_eq!(found, ["no-timeouts", "disabled-by-route"]);
+}

@@ -15,7 +15,7 @@ mod ways;
 
 use std::rc::Rc;
 
-use self::around::{Around, Filter};
+use self::around::{Around, Chain, Filter};
 use self::facts::Facts;
 pub(super) use self::kubernetes::{Kubernetes, extension_policy};
 pub(super) use self::seen::Seen;
@@ -29,31 +29,33 @@ pub(super) fn look(document: &Node, source: &Rc<Source>) -> Seen {
     let mut seen = Seen::new(source);
     let facts = |plugin: &Node| Facts::of(plugin, &metadata, source);
     for listener in &around.listeners {
-        let mut of_listener: Vec<Facts> = Vec::new();
-        for manager in listener.managers() {
-            for (index, filter) in manager.filters.iter().enumerate() {
-                let Some(typed) = around.plugin(filter) else {
-                    continue;
-                };
-                let Some(facts) = facts(typed) else { continue };
-                let filter = &Filter { typed, ..*filter };
-                plugin(&around, filter, &facts, &mut seen);
-                manager::order(manager, index, &mut seen);
-                manager::time_outs(manager, &facts, &mut seen);
-                manager::paths(manager, &facts, &mut seen);
-                manager::routes(&around, manager, filter, &mut seen);
-                connection::addresses(listener, manager, index, &facts, &mut seen);
-                of_listener.push(facts);
+        let mut guarded: Vec<(&Chain<'_>, Facts)> = Vec::new();
+        for chain in &listener.chains {
+            for manager in &chain.managers {
+                for (index, filter) in manager.filters.iter().enumerate() {
+                    let Some(typed) = around.plugin(filter) else {
+                        continue;
+                    };
+                    let Some(facts) = facts(typed) else { continue };
+                    let filter = &Filter { typed, ..*filter };
+                    plugin(&around, filter, &facts, &mut seen);
+                    manager::order(manager, index, &mut seen);
+                    manager::time_outs(manager, &facts, &mut seen);
+                    manager::paths(manager, &facts, &mut seen);
+                    manager::routes(&around, manager, filter, &mut seen);
+                    connection::addresses(listener, manager, index, &facts, &mut seen);
+                    guarded.push((chain, facts));
+                }
             }
         }
-        peers::check(&around, listener, &of_listener, &mut seen);
+        peers::check(&around, listener, &guarded, &mut seen);
     }
     for filter in around.loose(source) {
         if let Some(facts) = facts(filter.typed) {
             plugin(&around, &filter, &facts, &mut seen);
         }
     }
-    ways::check(&around, |filter| around.plugin(filter).and_then(facts).is_some(), &mut seen);
+    ways::check(&around, source, &mut seen);
     seen
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::advice::{field, list};
 use super::super::subject::{handed_over, wasm};
-use crate::cli::source::{Node, Source};
+use crate::cli::source::{Node, Source, Unreadable};
 
 /// The whole.
 #[derive(Debug, Default)]
@@ -93,9 +93,11 @@ impl<'n> Around<'n> {
     pub(super) fn of(document: &'n Node) -> Self {
         let mut around = Self::default();
         let told = document.get("configs").map(Node::items).unwrap_or_default();
-        let is_told = told
-            .iter()
-            .any(|config| field(config, "staticClusters").or(field(config, "dynamicActiveClusters")).is_some());
+        let has_clusters = |config: &Node| {
+            let names = ["staticClusters", "dynamicActiveClusters"];
+            names.iter().any(|name| field(config, name).is_some())
+        };
+        let is_told = told.iter().any(has_clusters);
         let is_static = field(document, "staticResources").is_some()
             && dig(document, &["dynamicResources", "cdsConfig"]).is_none();
         around.has_all_clusters = is_told || is_static;
@@ -160,10 +162,7 @@ impl<'n> Around<'n> {
                 typed,
             })
         });
-        let is_ours = |filter: &Filter<'n>| {
-            let written = dig(filter.typed, &["config", "configuration"]);
-            handed_over(filter.typed, written, source).is_some()
-        };
+        let is_ours = |filter: &Filter<'n>| configuration(filter.typed, source).is_some();
         filters.filter(is_ours).collect()
     }
 
@@ -173,6 +172,11 @@ impl<'n> Around<'n> {
         let named = named.and_then(|name| self.routes.get(name).copied());
         field(manager.node, "routeConfig").or(named)
     }
+}
+
+/// The configuration of our plugin in what is said of a Wasm filter, or what is wrong with it.
+pub(super) fn configuration(typed: &Node, source: &Source) -> Option<Result<Node, Unreadable>> {
+    handed_over(typed, dig(typed, &["config", "configuration"]), source)
 }
 
 fn wasm_in(node: &Node) -> Option<&Node> {

@@ -5,8 +5,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use super::super::subject::handed_over;
-use super::around::below;
+use super::around::{below, configuration};
 use crate::cli::conditions::{ADDRESSES, PATHS, PEERS, REMOTE, mentions};
 use crate::cli::configuration::elsewhere;
 use crate::cli::source::{Node, Source};
@@ -57,10 +56,7 @@ impl Facts {
         metadata: &policy::Node,
         source: &Rc<Source>,
     ) -> Option<Self> {
-        let written = plugin
-            .get("config")
-            .and_then(|config| config.get("configuration"));
-        let node = handed_over(plugin, written, source)?;
+        let node = configuration(plugin, source)?;
         // What is wrong with it is told as such.
         Some(node.map_or_else(|_| Self::default(), |node| Self::read(node, metadata)))
     }
@@ -117,7 +113,7 @@ impl Facts {
 }
 
 /// What is asked, each cluster and address once.
-fn asked(policy: &Policy, configuration: &Value) -> Vec<Asked> {
+fn asked(policy: &Policy, written: &Value) -> Vec<Asked> {
     let mut asked = Vec::new();
     for source in policy.key_sets() {
         let fetch = source.first();
@@ -134,7 +130,7 @@ fn asked(policy: &Policy, configuration: &Value) -> Vec<Asked> {
             is_https: fetch.scheme() == "https",
         });
     }
-    let providers = configuration.get("extensionProviders");
+    let providers = written.get("extensionProviders");
     let providers = providers.and_then(Value::as_array).into_iter().flatten();
     let names: BTreeSet<&str> = policy.checks.iter().map(|(name, _)| name).collect();
     let clusters = policy.checks.services().map(|service| service.cluster());
@@ -155,12 +151,12 @@ fn asked(policy: &Policy, configuration: &Value) -> Vec<Asked> {
 }
 
 /// The policies that apply, in either form.
-fn rules(configuration: &Value, metadata: &policy::Node) -> Vec<Value> {
+fn rules(written: &Value, metadata: &policy::Node) -> Vec<Value> {
     let list = |name: &str| {
-        let list = configuration.get(name).and_then(Value::as_array);
+        let list = written.get(name).and_then(Value::as_array);
         list.cloned().unwrap_or_default()
     };
-    let elsewhere = elsewhere(configuration, metadata);
+    let elsewhere = elsewhere(written, metadata);
     let elsewhere = elsewhere.iter().filter_map(|resource| {
         match resource.place.steps().last() {
             Some(Step::Item(index)) => Some(*index),

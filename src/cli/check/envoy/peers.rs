@@ -10,16 +10,17 @@ use crate::cli::source::Node;
 pub(super) fn check(
     around: &Around<'_>,
     listener: &Listener<'_>,
-    plugins: &[Facts],
+    guarded: &[(&Chain<'_>, Facts)],
     seen: &mut Seen,
 ) {
-    let concerned: Vec<&Facts> = plugins.iter().filter(|facts| facts.uses_peers).collect();
-    if concerned.is_empty() {
+    let concerned = guarded.iter().filter(|(_, facts)| facts.uses_peers);
+    let mut concerned = concerned.peekable();
+    if concerned.peek().is_none() {
         return;
     }
-    let chains = listener.chains.iter();
-    let asking = chains.filter_map(|chain| asks(chain).then(|| chain.tls()).flatten());
-    let asking: Vec<&Node> = asking.collect();
+    let asking: Vec<(&Node, &Facts)> = concerned
+        .filter_map(|(chain, facts)| Some((chain.tls().filter(|tls| asks(tls))?, facts)))
+        .collect();
     if asking.is_empty() {
         seen.at(
             Code::NoPeerCertificates,
@@ -30,11 +31,8 @@ pub(super) fn check(
              `require_client_certificate: true` unless plain clients come, too",
         );
     }
-    if concerned.iter().all(|facts| facts.takes_untrusted) {
-        return;
-    }
-    for tls in asking {
-        if let Some(at) = untrusted(around, tls) {
+    for (tls, facts) in asking {
+        if let Some(at) = untrusted(around, tls).filter(|_| !facts.takes_untrusted) {
             seen.at(
                 Code::UntrustedPeerCertificates,
                 at,
@@ -47,10 +45,8 @@ pub(super) fn check(
 }
 
 /// Whether clients are asked for a certificate.
-fn asks(chain: &Chain<'_>) -> bool {
-    chain.tls().is_some_and(|tls| {
-        is_true(tls, "requireClientCertificate") || !validations(tls).is_empty()
-    })
+fn asks(tls: &Node) -> bool {
+    is_true(tls, "requireClientCertificate") || !validations(tls).is_empty()
 }
 
 /// What is said of validation.

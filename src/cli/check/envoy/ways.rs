@@ -3,17 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::super::advice::{field, list};
-use super::around::{Around, Filter, Manager, below, text};
+use super::around::{Around, Manager, below, configuration, text};
 use super::seen::Seen;
 use crate::cli::codes::Code;
-use crate::cli::source::Node;
+use crate::cli::source::{Node, Source};
 
-pub(super) fn check<'n>(
-    around: &Around<'n>,
-    is_ours: impl Fn(&Filter<'n>) -> bool,
-    seen: &mut Seen,
-) {
-    let guards = |manager: &Manager<'n>| manager.filters.iter().any(&is_ours);
+pub(super) fn check<'n>(around: &Around<'n>, source: &Source, seen: &mut Seen) {
+    let guards = |manager: &Manager<'n>| {
+        let mut plugins = manager.filters.iter().filter_map(|filter| around.plugin(filter));
+        plugins.any(|typed| configuration(typed, source).is_some())
+    };
     let of_manager = |manager: &Manager<'n>| {
         let routes = around.routes(manager);
         routes.map(clusters).unwrap_or_default()
