@@ -20,7 +20,7 @@ pub(super) use self::mistake::told as mistake_at;
 use self::subject::{Kind, Subject};
 use super::codes::Code;
 use super::configuration::elsewhere;
-use super::document::{Carrier, is_mentioned};
+use super::document::{Carrier, flattened, is_mentioned};
 use super::files::{Content, Files, Named};
 use super::finding::{Finding, Format, Severity, print};
 use super::progress::Progress;
@@ -152,10 +152,15 @@ impl Checked {
         };
         let mut tally = Tally::default();
         tally.files = 1;
+        let is_plain = file.is_asked_for && documents.len() == 1;
+        let documents = documents.into_iter();
+        let documents: Vec<Node> = documents
+            .flat_map(|document| flattened(document, &source))
+            .collect();
         for document in &documents {
-            self.kubernetes.gather(document, &source);
+            self.kubernetes.gather(document);
         }
-        let found = subject::find(documents, &source, file.is_asked_for, &mut tally);
+        let found = subject::find(documents, &source, is_plain, &mut tally);
         if found.is_empty() && file.is_asked_for {
             let (name, others) = (shown::path(&file.path), tally.passed_over());
             let others: String = others.iter().map(|part| format!("; {part}")).collect();
@@ -217,7 +222,9 @@ impl Checked {
     fn surroundings(&mut self, source: &Rc<Source>, document: &Node, carrier: Carrier) {
         let seen = match carrier {
             Carrier::WasmPlugin => {
-                return self.findings.extend(self.kubernetes.plugin(document, source));
+                return self
+                    .findings
+                    .extend(self.kubernetes.plugin(document, source));
             }
             Carrier::ConfigMap => return,
             Carrier::ExtensionPolicy => envoy::extension_policy(document, source),

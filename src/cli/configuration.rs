@@ -144,7 +144,8 @@ fn found(files: &[PathBuf], tally: &mut Tally) -> Result<Vec<(String, Configurat
             }
         };
         tally.files += 1;
-        let found = subject::find(documents, &source, file.is_asked_for, tally);
+        let is_plain = file.is_asked_for && documents.len() == 1;
+        let found = subject::find(documents, &source, is_plain, tally);
         let Found {
             subjects, wrong, ..
         } = found;

@@ -129,7 +129,9 @@ fn without_copies(content: &mut Content) {
     let Content::Object(members) = content else {
         return;
     };
-    let configs = members.iter_mut().filter(|(name, _)| name.text == "configs");
+    let configs = members
+        .iter_mut()
+        .filter(|(name, _)| name.text == "configs");
     for (_, node) in configs {
         let Content::List(configs) = &mut node.content else {
             continue;

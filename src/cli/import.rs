@@ -133,7 +133,7 @@ impl Import {
                 return Ok(Status::Wrong);
             }
         };
-        if let Some(refused) = self.refuses_all(&policy) {
+        if let Some(Failure(refused)) = self.refuses_all(&gathered, &policy) {
             tell(&refused);
             return Ok(Status::Wrong);
         }
@@ -152,12 +152,14 @@ impl Import {
     }
 
     /// Why the listener that is made would refuse every request.
-    fn refuses_all(&self, policy: &Policy) -> Option<String> {
-        let name = policy.requires_mutual_tls(self.listen.port())?;
+    fn refuses_all(&self, gathered: &Gathered, policy: &Policy) -> Option<Failure> {
+        let required_by = policy.requires_mutual_tls(self.listen.port())?;
         let is_plain = self.to == Target::Envoy && self.client_ca.is_none();
         is_plain.then(|| {
-            format!(
-                "mistake: {name} requires client certificates, and this listener would ask for none, so every request                  would be refused: say with --tls-cert, --tls-key and --client-ca what it shows and takes"
+            gathered.mistake_in(
+                required_by,
+                "it requires client certificates, and this listener would ask for none, so every request would \
+                 be refused: say with --tls-cert, --tls-key and --client-ca what it shows and takes",
             )
         })
     }
@@ -198,12 +200,13 @@ impl Import {
     fn keep_own(&self, gathered: &mut Gathered, workload: &Workload, notes: &mut Notes) {
         let made = configuration(gathered, workload, self.to);
         let elsewhere = elsewhere(&made, &workload.node(self.to));
-        let elsewhere = elsewhere.iter().filter_map(|resource| {
-            match resource.place.steps().last() {
-                Some(Step::Item(index)) => Some(*index),
-                _ => None,
-            }
-        });
+        let elsewhere =
+            elsewhere
+                .iter()
+                .filter_map(|resource| match resource.place.steps().last() {
+                    Some(Step::Item(index)) => Some(*index),
+                    _ => None,
+                });
         let (mut others, mut left) = (Vec::new(), BTreeSet::new());
         for index in elsewhere {
             let Some(resource) = gathered.resources.get(index) else {
@@ -231,7 +234,9 @@ impl Import {
             left.insert(index);
         }
         if let Some(others) = istio::named(&others) {
-            notes.say(format!("left out, as they are for other workloads: {others}"));
+            notes.say(format!(
+                "left out, as they are for other workloads: {others}"
+            ));
         }
         gathered.retain(|index| !left.contains(&index));
     }

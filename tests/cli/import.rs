@@ -149,7 +149,10 @@ fn what_can_not_come_along() {
             "1 policy",
         ),
         (
-            json!([policy(json!({ "action": "CUSTOM", "provider": { "name": "a" }, "rules": [{}] })), mesh.clone()]),
+            json!([
+                policy(json!({ "action": "CUSTOM", "provider": { "name": "a" }, "rules": [{}] })),
+                mesh.clone()
+            ]),
             "plugin-config",
             1,
             "mistake: AuthorizationPolicy foo/r: the extension provider `a` is asked over gRPC",
@@ -192,7 +195,7 @@ fn what_can_not_come_along() {
             )]),
             "envoy",
             1,
-            "mistake: ns[foo]-policy[r] requires client certificates",
+            "mistake: PeerAuthentication foo/r: it requires client certificates",
         ),
         (
             json!([resource(

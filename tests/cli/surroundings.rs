@@ -76,7 +76,12 @@ fn each_thing_that_is_spoilt() {
     none(&folder, &good, "everything is as it should be");
     let behind_router = spoilt(&good, ROUTER, "");
     let behind_router = spoilt(&behind_router, CORS, &format!("{CORS}{ROUTER}"));
-    one(&folder, &behind_router, "behind-router", "envoy.filters.http.router");
+    one(
+        &folder,
+        &behind_router,
+        "behind-router",
+        "envoy.filters.http.router",
+    );
     let cors = spoilt(&good, CORS, "");
     let cors = spoilt(&cors, ROUTER, &format!("{CORS}{ROUTER}"));
     one(&folder, &cors, "cors-behind", "envoy.filters.http.cors");
@@ -86,12 +91,37 @@ fn each_thing_that_is_spoilt() {
     one(&folder, &plain, "cluster-no-tls", "- name: idp");
     for (code, line, from, to) in [
         ("fail-open", "FAIL_OPEN", "FAIL_RELOAD", "FAIL_OPEN"),
-        ("fail-open", "fail_open", "failure_policy: FAIL_RELOAD", "fail_open: true"),
-        ("fail-open", "failOpen", "failure_policy: FAIL_RELOAD", "failOpen: true"),
+        (
+            "fail-open",
+            "fail_open",
+            "failure_policy: FAIL_RELOAD",
+            "fail_open: true",
+        ),
+        (
+            "fail-open",
+            "failOpen",
+            "failure_policy: FAIL_RELOAD",
+            "failOpen: true",
+        ),
         ("no-reload", "FAIL_CLOSED", "FAIL_RELOAD", "FAIL_CLOSED"),
-        ("no-reload", "- name: guard", "                failure_policy: FAIL_RELOAD\n", ""),
-        ("no-vm-id", "- name: guard", "vm_id: portcullis", "vm_id: \"\""),
-        ("disabled", "disabled: true", "- name: guard\n", "- name: guard\n            disabled: true\n"),
+        (
+            "no-reload",
+            "- name: guard",
+            "                failure_policy: FAIL_RELOAD\n",
+            "",
+        ),
+        (
+            "no-vm-id",
+            "- name: guard",
+            "vm_id: portcullis",
+            "vm_id: \"\"",
+        ),
+        (
+            "disabled",
+            "disabled: true",
+            "- name: guard\n",
+            "- name: guard\n            disabled: true\n",
+        ),
         (
             "missing-capability",
             "capability_restriction_config",
@@ -104,32 +134,102 @@ fn each_thing_that_is_spoilt() {
             "route: { cluster: metrics }",
             "route: { cluster: metrics }\n                typed_per_filter_config: { guard: { disabled: true } }",
         ),
-        ("no-timeouts", MANAGER, "          request_timeout: 15s\n", ""),
-        ("no-timeouts", MANAGER, "request_timeout: 15s", "request_timeout: 0s"),
-        ("no-timeouts", MANAGER, "          stream_idle_timeout: 60s\n", ""),
-        ("no-normalization", MANAGER, "          normalize_path: true\n", ""),
-        ("no-direct-address", MANAGER, "portcullis.direct_remote_address", "another"),
-        ("trusts-forwarded-for", MANAGER, "use_remote_address: true", "use_remote_address: false"),
-        ("skip-xff-append", "skip_xff_append", "use_remote_address: true", "use_remote_address: true\n          skip_xff_append: true"),
+        (
+            "no-timeouts",
+            MANAGER,
+            "          request_timeout: 15s\n",
+            "",
+        ),
+        (
+            "no-timeouts",
+            MANAGER,
+            "request_timeout: 15s",
+            "request_timeout: 0s",
+        ),
+        (
+            "no-timeouts",
+            MANAGER,
+            "          stream_idle_timeout: 60s\n",
+            "",
+        ),
+        (
+            "no-normalization",
+            MANAGER,
+            "          normalize_path: true\n",
+            "",
+        ),
+        (
+            "no-direct-address",
+            MANAGER,
+            "portcullis.direct_remote_address",
+            "another",
+        ),
+        (
+            "trusts-forwarded-for",
+            MANAGER,
+            "use_remote_address: true",
+            "use_remote_address: false",
+        ),
+        (
+            "skip-xff-append",
+            "skip_xff_append",
+            "use_remote_address: true",
+            "use_remote_address: true\n          skip_xff_append: true",
+        ),
         (
             "no-peer-certificates",
             "- name: guarded",
             "          require_client_certificate: true\n",
             "          require_client_certificate: false\n",
         ),
-        ("untrusted-peer-certificates", "DownstreamTlsContext", VALIDATION, ""),
-        ("untrusted-peer-certificates", "validation_context", "validation_context: { trusted_ca: { filename: ca.pem } }", "validation_context: { match_typed_subject_alt_names: [] }"),
+        (
+            "untrusted-peer-certificates",
+            "DownstreamTlsContext",
+            VALIDATION,
+            "",
+        ),
+        (
+            "untrusted-peer-certificates",
+            "validation_context",
+            "validation_context: { trusted_ca: { filename: ca.pem } }",
+            "validation_context: { match_typed_subject_alt_names: [] }",
+        ),
         (
             "untrusted-peer-certificates",
             "ACCEPT_UNTRUSTED",
             "validation_context: { trusted_ca: { filename: ca.pem } }",
             "validation_context: { trusted_ca: { filename: ca.pem }, trust_chain_verification: ACCEPT_UNTRUSTED }",
         ),
-        ("no-cluster", "idp.example.com/keys", "jwks: { cluster: idp }", "jwks: { shared: false }"),
-        ("no-cluster", "name: authz", "- { name: authz, type", "- { name: other, type"),
-        ("cluster-no-validation", "- name: idp", "            trusted_ca: { filename: /etc/ssl/certs/ca-certificates.crt }\n", ""),
-        ("cluster-no-validation", "- name: idp", "            match_typed_subject_alt_names: [{ san_type: DNS, matcher: { exact: idp.example.com } }]\n", ""),
-        ("unguarded-listener", "- name: other", "cluster: database", "cluster: upstream"),
+        (
+            "no-cluster",
+            "idp.example.com/keys",
+            "jwks: { cluster: idp }",
+            "jwks: { shared: false }",
+        ),
+        (
+            "no-cluster",
+            "name: authz",
+            "- { name: authz, type",
+            "- { name: other, type",
+        ),
+        (
+            "cluster-no-validation",
+            "- name: idp",
+            "            trusted_ca: { filename: /etc/ssl/certs/ca-certificates.crt }\n",
+            "",
+        ),
+        (
+            "cluster-no-validation",
+            "- name: idp",
+            "            match_typed_subject_alt_names: [{ san_type: DNS, matcher: { exact: idp.example.com } }]\n",
+            "",
+        ),
+        (
+            "unguarded-listener",
+            "- name: other",
+            "cluster: database",
+            "cluster: upstream",
+        ),
     ] {
         let mut content = spoilt(&good, from, to);
         if code == "no-peer-certificates" {
@@ -144,17 +244,59 @@ fn each_thing_that_is_spoilt() {
 fn near_misses() {
     let folder = folder("surroundings-near");
     let good = read(ENVOY);
-    let without_peers = spoilt(&good, "principals: [cluster.local/ns/shop/sa/web]", "requestPrincipals: [\"*\"]");
-    let without_paths = spoilt(&good, "                        to: [{ operation: { paths: [/staff/*] } }]\n", "");
+    let without_peers = spoilt(
+        &good,
+        "principals: [cluster.local/ns/shop/sa/web]",
+        "requestPrincipals: [\"*\"]",
+    );
+    let without_paths = spoilt(
+        &good,
+        "                        to: [{ operation: { paths: [/staff/*] } }]\n",
+        "",
+    );
     let without_paths = spoilt(&without_paths, "paths: [/vault]", "methods: [PUT]");
-    let without_remote = spoilt(&good, "remoteIpBlocks: [203.0.113.0/24]", "notRequestPrincipals: [\"issuer/a\"]");
+    let without_remote = spoilt(
+        &good,
+        "remoteIpBlocks: [203.0.113.0/24]",
+        "notRequestPrincipals: [\"issuer/a\"]",
+    );
     for (why, content, from, to) in [
-        ("camelCase", &good, "failure_policy: FAIL_RELOAD", "failurePolicy: FAIL_RELOAD"),
-        ("camelCase", &good, "use_remote_address: true", "useRemoteAddress: true"),
-        ("workers are said to share", &good, "vm_id: portcullis", "vm_id: \"\""),
-        ("nobody asks who the peer is", &without_peers, VALIDATION, ""),
-        ("no path is compared", &without_paths, "          normalize_path: true\n", ""),
-        ("no address is reported", &without_remote, "use_remote_address: true", "use_remote_address: false"),
+        (
+            "camelCase",
+            &good,
+            "failure_policy: FAIL_RELOAD",
+            "failurePolicy: FAIL_RELOAD",
+        ),
+        (
+            "camelCase",
+            &good,
+            "use_remote_address: true",
+            "useRemoteAddress: true",
+        ),
+        (
+            "workers are said to share",
+            &good,
+            "vm_id: portcullis",
+            "vm_id: \"\"",
+        ),
+        (
+            "nobody asks who the peer is",
+            &without_peers,
+            VALIDATION,
+            "",
+        ),
+        (
+            "no path is compared",
+            &without_paths,
+            "          normalize_path: true\n",
+            "",
+        ),
+        (
+            "no address is reported",
+            &without_remote,
+            "use_remote_address: true",
+            "use_remote_address: false",
+        ),
         (
             "nothing is reported",
             &good,
@@ -167,29 +309,71 @@ fn near_misses() {
             VALIDATION,
             "",
         ),
-        ("the secret is fetched", &good, "validation_context: { trusted_ca: { filename: ca.pem } }", "validation_context_sds_secret_config: { name: ca, sds_config: { ads: {} } }"),
-        ("nothing is restricted", &good, "                vm_config:", "                capability_restriction_config: { allowed_capabilities: {} }\n                vm_config:"),
-        ("enabled on a route", &good, "route: { cluster: metrics }", "route: { cluster: metrics }\n                typed_per_filter_config: { other: { disabled: true } }"),
-        ("clusters come from elsewhere", &good, "static_resources:", "dynamic_resources: { cds_config: { ads: {} } }\nstatic_resources:"),
-        ("names by SNI", &good, "            match_typed_subject_alt_names: [{ san_type: DNS, matcher: { exact: idp.example.com } }]\n", ""),
-        ("another cluster", &good, "cluster: database", "cluster: metrics-of-others"),
+        (
+            "the secret is fetched",
+            &good,
+            "validation_context: { trusted_ca: { filename: ca.pem } }",
+            "validation_context_sds_secret_config: { name: ca, sds_config: { ads: {} } }",
+        ),
+        (
+            "nothing is restricted",
+            &good,
+            "                vm_config:",
+            "                capability_restriction_config: { allowed_capabilities: {} }\n                vm_config:",
+        ),
+        (
+            "enabled on a route",
+            &good,
+            "route: { cluster: metrics }",
+            "route: { cluster: metrics }\n                typed_per_filter_config: { other: { disabled: true } }",
+        ),
+        (
+            "clusters come from elsewhere",
+            &good,
+            "static_resources:",
+            "dynamic_resources: { cds_config: { ads: {} } }\nstatic_resources:",
+        ),
+        (
+            "names by SNI",
+            &good,
+            "            match_typed_subject_alt_names: [{ san_type: DNS, matcher: { exact: idp.example.com } }]\n",
+            "",
+        ),
+        (
+            "another cluster",
+            &good,
+            "cluster: database",
+            "cluster: metrics-of-others",
+        ),
     ] {
         let mut content = spoilt(content, from, to);
         match why {
             "workers are said to share" => {
-                content = spoilt(&content, "jwks: { cluster: idp }", "jwks: { cluster: idp, shared: true }");
+                content = spoilt(
+                    &content,
+                    "jwks: { cluster: idp }",
+                    "jwks: { cluster: idp, shared: true }",
+                );
             }
             "nothing is reported" => {
                 content = spoilt(&content, "portcullis.direct_remote_address", "another");
             }
             "untrusted certificates are reckoned with" => {
-                content = spoilt(&content, "namespace: shop, labels", "namespace: shop, untrustedCertificates: true, labels");
+                content = spoilt(
+                    &content,
+                    "namespace: shop, labels",
+                    "namespace: shop, untrustedCertificates: true, labels",
+                );
             }
             "clusters come from elsewhere" => {
                 content = spoilt(&content, "- { name: authz, type", "- { name: other, type");
             }
             "names by SNI" => {
-                content = spoilt(&content, "sni: idp.example.com", "auto_sni_san_validation: true");
+                content = spoilt(
+                    &content,
+                    "sni: idp.example.com",
+                    "auto_sni_san_validation: true",
+                );
             }
             _ => {}
         }
@@ -204,7 +388,9 @@ fn http_over_tls() {
     let content = spoilt(&read(ENVOY), "https://idp", "http://idp");
     none(&folder, &content, "the cluster has TLS");
     let tls = content.rfind("    transport_socket:").expect("it is there");
-    let names = content.find("  - { name: authz, type").expect("it is there");
+    let names = content
+        .find("  - { name: authz, type")
+        .expect("it is there");
     let plain = format!("{}{}", &content[..tls], &content[names..]);
     one(&folder, &plain, "plain-http", "http://idp.example.com/keys");
 }
@@ -217,11 +403,26 @@ fn in_kubernetes() {
     for (code, line, from, to) in [
         ("fail-open", "FAIL_OPEN", "FAIL_RELOAD", "FAIL_OPEN"),
         ("no-reload", "FAIL_CLOSE", "FAIL_RELOAD", "FAIL_CLOSE"),
-        ("no-reload", "name: portcullis", "  failStrategy: FAIL_RELOAD\n", ""),
+        (
+            "no-reload",
+            "name: portcullis",
+            "  failStrategy: FAIL_RELOAD\n",
+            "",
+        ),
         ("no-phase", "name: portcullis", "  phase: AUTHN\n", ""),
         ("no-phase", "STATS", "phase: AUTHN", "phase: STATS"),
-        ("no-service-entry", "idp.example.com/keys", "hosts: [idp.example.com]", "hosts: [other.example.com]"),
-        ("no-destination-rule", "idp.example.com/keys", "host: idp.example.com", "host: other.example.com"),
+        (
+            "no-service-entry",
+            "idp.example.com/keys",
+            "hosts: [idp.example.com]",
+            "hosts: [other.example.com]",
+        ),
+        (
+            "no-destination-rule",
+            "idp.example.com/keys",
+            "host: idp.example.com",
+            "host: other.example.com",
+        ),
     ] {
         one(&folder, &spoilt(&good, from, to), code, line);
     }
@@ -235,7 +436,10 @@ fn in_kubernetes() {
         let both = format!("{good}---\n{}", spoilt(&good, from, to));
         none(&folder, &both, why);
     }
-    let of_cluster = good.replace("https://idp.example.com", "http://idp.shop.svc.cluster.local:8080");
+    let of_cluster = good.replace(
+        "https://idp.example.com",
+        "http://idp.shop.svc.cluster.local:8080",
+    );
     let (found, _) = codes(&folder, &of_cluster);
     let found: BTreeSet<&str> = found.iter().map(|(code, _)| code.as_str()).collect();
     assert_eq!(found, BTreeSet::from(["plain-http"]));
@@ -254,17 +458,26 @@ fn what_a_running_envoy_tells() {
     let listeners = &mut configuration["static_resources"]["listeners"];
     // Certificates of which there are no files.
     let chain = &mut listeners[0]["filter_chains"][0];
-    chain.as_object_mut().expect("a chain").remove("transport_socket");
+    chain
+        .as_object_mut()
+        .expect("a chain")
+        .remove("transport_socket");
     let manager = &mut chain["filters"][0]["typed_config"];
     manager["http_filters"][2]["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] =
         module().display().to_string().into();
-    manager.as_object_mut().expect("a manager").remove("request_timeout");
+    manager
+        .as_object_mut()
+        .expect("a manager")
+        .remove("request_timeout");
     for listener in listeners.as_array_mut().expect("a list") {
         listener["address"]["socket_address"] = json!({ "address": "127.0.0.1", "port_value": 0 });
     }
     configuration["admin"] =
         json!({ "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } } });
-    for cluster in configuration["static_resources"]["clusters"].as_array_mut().expect("a list") {
+    for cluster in configuration["static_resources"]["clusters"]
+        .as_array_mut()
+        .expect("a list")
+    {
         cluster["type"] = "STATIC".into();
         let name = cluster["name"].clone();
         cluster["load_assignment"] = json!({ "cluster_name": name });
@@ -283,7 +496,11 @@ fn what_a_running_envoy_tells() {
     let (tally, _) = portcullis(&["check", file]);
     assert!(tally.contains("1 configuration, 4 policies"), "{tally}");
     let found: BTreeSet<&str> = found.into_iter().collect();
-    assert_eq!(found, BTreeSet::from(["no-peer-certificates", "no-timeouts"]), "{printed}");
+    assert_eq!(
+        found,
+        BTreeSet::from(["no-peer-certificates", "no-timeouts"]),
+        "{printed}"
+    );
 }
 
 /// Istio's proxies get the plugin by itself (ECDS), and routes, too.
@@ -302,13 +519,18 @@ fn what_a_proxy_of_istio_tells() {
     routes["name"] = "routes".into();
     routes["virtual_hosts"][0]["routes"][0]["typed_per_filter_config"] =
         json!({ "guard": { "disabled": true } });
-    manager.as_object_mut().expect("a manager").remove("route_config");
+    manager
+        .as_object_mut()
+        .expect("a manager")
+        .remove("route_config");
     manager["rds"] = json!({ "route_config_name": "routes" });
     manager["request_timeout"] = "0s".into();
     let kind = |name: &str| format!("type.googleapis.com/envoy.admin.v3.{name}");
     let clusters = configuration["static_resources"]["clusters"].take();
     let clusters = clusters.as_array().expect("a list").iter();
-    let clusters: Vec<Value> = clusters.map(|cluster| json!({ "cluster": cluster })).collect();
+    let clusters: Vec<Value> = clusters
+        .map(|cluster| json!({ "cluster": cluster }))
+        .collect();
     let extension = json!({
         "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
         "name": "guard",

@@ -42,12 +42,12 @@ pub(in crate::cli) struct Found<'s> {
     pub(in crate::cli) wrong: Vec<Unreadable>,
 }
 
-/// What is to check in these documents, or why it can't be read. A file that was asked for by its
-/// name is a plugin configuration where it is nothing else.
+/// What is to check in these documents, or why it can't be read. The only document of a file that was asked for by its
+/// name is plain: a plugin configuration, if it is nothing else.
 pub(in crate::cli) fn find<'s>(
     documents: Vec<Node>,
     source: &'s Source,
-    is_named: bool,
+    is_plain: bool,
     tally: &mut Tally,
 ) -> Found<'s> {
     let mut found = Found {
@@ -56,7 +56,6 @@ pub(in crate::cli) fn find<'s>(
         carriers: Vec::new(),
         wrong: Vec::new(),
     };
-    let is_plain = is_named && documents.len() == 1;
     let documents = documents
         .into_iter()
         .flat_map(|document| flattened(document, source));

@@ -44,7 +44,9 @@ impl Aim {
                 _ => Some(Self::Service(name)),
             }
         });
-        let targets = targets.iter().filter_map(|target| Some(Self::Target(name(target)?)));
+        let targets = targets
+            .iter()
+            .filter_map(|target| Some(Self::Target(name(target)?)));
         let mut aims: Vec<Self> = references.chain(targets).collect();
         if aims.is_empty() {
             let labels = field("selector", "selector").map(match_labels);
@@ -92,7 +94,7 @@ pub(super) fn namespace(resource: &Value) -> Option<&str> {
 }
 
 /// A command for each workload that resources name.
-pub(super) fn commands(gathered: &Gathered) -> String {
+pub(super) fn commands(gathered: &Gathered, root: &str) -> String {
     let mut aims: BTreeMap<Option<&str>, BTreeSet<Aim>> = BTreeMap::new();
     for resource in &gathered.resources {
         let of_namespace = aims.entry(namespace(resource)).or_default();
@@ -100,6 +102,11 @@ pub(super) fn commands(gathered: &Gathered) -> String {
     }
     for of_namespace in aims.values_mut().filter(|aims| aims.len() > 1) {
         of_namespace.remove(&Aim::All);
+    }
+    // What is for all workloads of the mesh names none of them.
+    let is_for_all = |aims: &BTreeSet<Aim>| aims.iter().eq([&Aim::All]);
+    if aims.len() > 1 {
+        aims.retain(|namespace, aims| *namespace != Some(root) || !is_for_all(aims));
     }
     let arguments: Vec<String> = std::env::args().skip(1).map(quoted).collect();
     let arguments = arguments.join(" ");

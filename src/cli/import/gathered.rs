@@ -108,7 +108,8 @@ impl Gathered {
             match kind {
                 Kind::Configuration(metadata) => {
                     let source = Rc::clone(source);
-                    self.configurations.push((Origin { source, node }, metadata));
+                    self.configurations
+                        .push((Origin { source, node }, metadata));
                 }
                 Kind::NotRead(kind) => notes.document(source, &node, &kind, help(&kind)),
                 Kind::Resource => self.resource(source, node),
@@ -238,11 +239,30 @@ impl Gathered {
         }
     }
 
+    /// What is wrong with the policy that Istio calls so.
+    pub(super) fn mistake_in(&self, policy: &str, message: &str) -> Failure {
+        let is_called_so = |resource: &Value| {
+            let text = |path: &str| resource.pointer(path).and_then(Value::as_str);
+            let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+            let name = name.unwrap_or_default();
+            policy == format!("ns[{}]-policy[{name}]", namespace.unwrap_or_default())
+                || policy == format!("mesh-policy[{name}]")
+        };
+        let mut known = self.resources.iter().zip(&self.origins);
+        match known.find(|(resource, _)| is_called_so(resource)) {
+            Some((resource, Origin { source, node })) => {
+                let span = node.pointed(&Default::default(), false, &source.text);
+                let message = format!("mistake: {}: {message}", named(resource));
+                source.failure(&Unreadable { span, message })
+            }
+            None => Failure(format!("mistake: {policy}: {message}")),
+        }
+    }
+
     /// Leaves out what isn't for the proxy.
     pub(super) fn retain(&mut self, is_kept: impl Fn(usize) -> bool) {
         let mut index = 0..;
-        self.resources
-            .retain(|_| index.next().is_none_or(&is_kept));
+        self.resources.retain(|_| index.next().is_none_or(&is_kept));
         let mut index = 0..;
         self.origins.retain(|_| index.next().is_none_or(&is_kept));
     }

@@ -86,8 +86,8 @@ impl Mesh {
     /// What to do about a provider that the plugin doesn't know.
     pub(super) fn help(&self, name: &str) -> String {
         let mut providers = self.providers.iter();
-        let known = providers
-            .find(|provider| provider.get("name").and_then(Value::as_str) == Some(name));
+        let known =
+            providers.find(|provider| provider.get("name").and_then(Value::as_str) == Some(name));
         match known {
             Some(provider) if provider.get("envoyExtAuthzGrpc").is_some() => format!(
                 "the extension provider `{name}` is asked over gRPC, and the plugin asks over HTTP: let it \

@@ -35,7 +35,11 @@ pub(super) fn tell_all(gathered: &Gathered, Mistakes(mistakes): &Mistakes) {
         let Failure(told) = told(gathered, mistake);
         tell(&told);
     }
-    if let Some(rest) = mistakes.len().checked_sub(MOST_TOLD).filter(|rest| *rest > 0) {
+    if let Some(rest) = mistakes
+        .len()
+        .checked_sub(MOST_TOLD)
+        .filter(|rest| *rest > 0)
+    {
         tell(&format!("and {rest} more mistakes"));
     }
 }
@@ -51,7 +55,9 @@ fn told(gathered: &Gathered, mistake: &Mistake) -> Failure {
     };
     let message = message(gathered, &mistake.message);
     if let Some(name) = provider(gathered, &mistake.place) {
-        return Failure(format!("mistake: the extension provider `{name}`: {message}"));
+        return Failure(format!(
+            "mistake: the extension provider `{name}`: {message}"
+        ));
     }
     let Some(Origin { source, node }) = origin else {
         return Failure(format!("mistake: {}: {message}", mistake.place));

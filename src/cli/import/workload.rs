@@ -166,8 +166,8 @@ fn root(workload: &Map<String, Value>) -> &str {
 }
 
 /// What can't be told, and what to say instead.
-fn ambiguous(what: String, gathered: &Gathered) -> Failure {
-    let commands = commands(gathered);
+fn ambiguous(what: &str, gathered: &Gathered) -> Failure {
+    let commands = commands(gathered, root(&gathered.mesh.of_workload));
     Failure(format!("{what}. Choose one:\n{commands}"))
 }
 
@@ -195,7 +195,7 @@ fn namespace(gathered: &Gathered, root: &str, may_be_any: bool) -> Result<Option
                 "there are resources of {} namespaces: say with --namespace in which one the proxy is",
                 several.len()
             );
-            Err(ambiguous(what, gathered))
+            Err(ambiguous(&what, gathered))
         }
     }
 }
@@ -229,7 +229,7 @@ fn selected(
                     "some resources are for {name}={before}, others for {name}={value}: say with --label \
                      what labels the proxy has"
                 );
-                return Err(ambiguous(what, gathered));
+                return Err(ambiguous(&what, gathered));
             }
             _ => {}
         }
@@ -239,11 +239,7 @@ fn selected(
 
 /// What the resources say of a Service or a class of Gateways, if they all speak of one. Older policies speak of the
 /// workload's own Service.
-fn service(
-    resources: &[&Value],
-    said: Said,
-    workload: &mut Map<String, Value>,
-) -> Option<String> {
+fn service(resources: &[&Value], said: Said, workload: &mut Map<String, Value>) -> Option<String> {
     let aims: BTreeSet<Aim> = resources
         .iter()
         .flat_map(|resource| Aim::of(resource))
@@ -304,7 +300,7 @@ fn gateway(
             let what = format!(
                 "the resources refer to {several} Gateways: say with --gateway which one the proxy serves"
             );
-            Err(ambiguous(what, gathered))
+            Err(ambiguous(&what, gathered))
         }
     }
 }

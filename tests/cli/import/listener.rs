@@ -75,7 +75,7 @@ fn a_forged_address_opens_nothing() {
         (&deny, &[], Some("203.0.113.7"), 403),
         (&deny, &proxied, Some("203.0.113.7"), 200),
     ] {
-        let (mut made, _) = imported(&folder, &[resource.clone()], &upstream, options);
+        let (mut made, _) = imported(&folder, std::slice::from_ref(resource), &upstream, options);
         let configuration = json!({
             "workload": { "namespace": "foo", "labels": {} },
             "resources": [resource],
@@ -83,8 +83,7 @@ fn a_forged_address_opens_nothing() {
         let listeners = &mut made["static_resources"]["listeners"];
         let mut native = listeners[0].clone();
         native["name"] = "native".into();
-        let filters =
-            &mut native["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
+        let filters = &mut native["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
         let router = filters[2].clone();
         let mut own = oracle::filters(&configuration).expect("native filters");
         own.push(router);
@@ -97,7 +96,10 @@ fn a_forged_address_opens_nothing() {
         for listener in ["guarded", "native"] {
             let observed = envoy.ask(listener, &Request::parse(&request));
             let status = observed.unwrap_or_else(|error| panic!("{error}")).status;
-            assert_eq!(status, expected, "{listener}: {resource} {options:?} {header:?}");
+            assert_eq!(
+                status, expected,
+                "{listener}: {resource} {options:?} {header:?}"
+            );
         }
     }
 }
@@ -118,7 +120,10 @@ fn certificates_are_asked_for() {
     let options = [
         format!(
             "--tls-cert={}",
-            write("cert.pem", &certificate["certificate_chain"]["inline_string"])
+            write(
+                "cert.pem",
+                &certificate["certificate_chain"]["inline_string"]
+            )
         ),
         format!(
             "--tls-key={}",
@@ -157,5 +162,6 @@ fn certificates_are_asked_for() {
     };
     assert_eq!(ask(certified("a")), Ok(200));
     assert_eq!(ask(certified("b")), Ok(403));
-    ask(json!({ "sni": "portcullis.test" })).expect_err("the handshake fails without a certificate");
+    ask(json!({ "sni": "portcullis.test" }))
+        .expect_err("the handshake fails without a certificate");
 }

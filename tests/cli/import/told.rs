@@ -126,7 +126,8 @@ fn what_decides_is_named() {
 #[test]
 fn many_are_counted() {
     let folder = folder("import-many");
-    let one = "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: SecurityPolicy\nmetadata: { name: a }\n";
+    let one =
+        "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: SecurityPolicy\nmetadata: { name: a }\n";
     let documents: Vec<&str> = [POLICY].into_iter().chain([one; 25]).collect();
     let (_, said, status) = imported(&folder, &documents, &[]);
     assert_eq!(status, 1);
@@ -172,7 +173,10 @@ fn for_services_and_classes() {
         let (printed, said, status) = imported(&folder, &[POLICY, &service], &["--to", target]);
         assert_eq!(status, 1, "{target}: {said}");
         assert!(!printed.contains("DENY"), "{printed}");
-        assert!(said.contains("left out: AuthorizationPolicy shop/productpage:"), "{said}");
+        assert!(
+            said.contains("left out: AuthorizationPolicy shop/productpage:"),
+            "{said}"
+        );
         assert!(said.contains(options), "{said}");
     }
     let workload = r#"{"serviceName":"productpage","waypoint":true}"#;
@@ -197,7 +201,9 @@ fn for_services_and_classes() {
 #[test]
 fn several_workloads() {
     let folder = folder("import-several");
-    let other = POLICY.replace("app: shop", "app: cart").replace("own", "cart");
+    let other = POLICY
+        .replace("app: shop", "app: cart")
+        .replace("own", "cart");
     let elsewhere = POLICY.replace("namespace: shop", "namespace: bank");
     let gateway = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
         metadata: { name: web, namespace: bank }\n\
@@ -213,7 +219,10 @@ fn several_workloads() {
     ] {
         let line = format!("dump.yaml --to=envoy {options}\n");
         assert!(told.contains(&line), "{told}");
-        let chosen: Vec<&str> = ["--to=envoy"].into_iter().chain(options.split(' ')).collect();
+        let chosen: Vec<&str> = ["--to=envoy"]
+            .into_iter()
+            .chain(options.split(' '))
+            .collect();
         let (printed, said, status) = imported(&folder, &documents, &chosen);
         assert_eq!(status, 0, "{options}: {said}");
         let policies = printed.matches("kind: AuthorizationPolicy").count();
@@ -261,8 +270,8 @@ fn providers_of_the_mesh() {
         printed.contains("outbound|80||authz.shop.svc.cluster.local"),
         "{printed}"
     );
-    let manager =
-        &yaml(&printed)["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+    let manager = &yaml(&printed)["static_resources"]["listeners"][0]["filter_chains"][0]["filters"]
+        [0]["typed_config"];
     assert_eq!(manager["xff_num_trusted_hops"], 2);
     assert_eq!(manager["merge_slashes"], true);
     assert_eq!(
@@ -270,10 +279,19 @@ fn providers_of_the_mesh() {
         "UNESCAPE_AND_FORWARD"
     );
     for (documents, message) in [
-        (vec![custom("own")], "kubectl get cm istio -n istio-system -o yaml"),
-        (vec![custom("nobody"), MESH.to_owned()], "there is no `nobody` among the `extensionProviders`"),
+        (
+            vec![custom("own")],
+            "kubectl get cm istio -n istio-system -o yaml",
+        ),
+        (
+            vec![custom("nobody"), MESH.to_owned()],
+            "there is no `nobody` among the `extensionProviders`",
+        ),
         (vec![custom("grpc"), MESH.to_owned()], "asked over gRPC"),
-        (vec![custom("unused"), MESH.to_owned()], "the extension provider `unused`: expected a number"),
+        (
+            vec![custom("unused"), MESH.to_owned()],
+            "the extension provider `unused`: expected a number",
+        ),
     ] {
         let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
         let (printed, said, status) = imported(&folder, &documents, &[]);
@@ -291,13 +309,19 @@ fn mistakes_are_about_the_input() {
     let (printed, told, status) = imported(&folder, &[POLICY, &wrong], &[]);
     assert_eq!((printed.as_str(), status), ("", 1));
     assert!(told.contains("dump.yaml:9:"), "{told}");
-    assert!(told.contains("mistake: AuthorizationPolicy shop/own: unknown action"), "{told}");
+    assert!(
+        told.contains("mistake: AuthorizationPolicy shop/own: unknown action"),
+        "{told}"
+    );
 
     let older = "apiVersion: authentication.istio.io/v1alpha1\nkind: Policy\n\
         metadata: { name: x, namespace: shop }\nspec: { targets: [{ name: a }, { name: b }] }\n";
     let (_, said, status) = imported(&folder, &[older], &[]);
     assert_eq!(status, 1, "{said}");
-    assert!(said.contains(r#"--workload '{"serviceName": "..."}'"#), "{said}");
+    assert!(
+        said.contains(r#"--workload '{"serviceName": "..."}'"#),
+        "{said}"
+    );
     assert!(!said.contains("workload.serviceName"), "{said}");
     // One service alone leaves no choice.
     let one = older.replace(", { name: b }", "");
@@ -330,7 +354,8 @@ fn names_that_kubernetes_takes() {
     let mut names = Vec::new();
     for document in printed.split("---\n").map(yaml) {
         let name = document["metadata"]["name"].as_str().expect("a name");
-        let is_valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let is_valid =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         assert!(name.bytes().all(is_valid), "{name}");
         names.push((document["kind"].to_string(), name.to_owned()));
     }
@@ -377,7 +402,7 @@ fn a_thing_twice() {
     let mut all = String::new();
     for index in 0..1_000 {
         let one = POLICY.replace("own", &format!("p{index}"));
-        write!(all, "{one}---\n").expect("text");
+        writeln!(all, "{one}---").expect("text");
     }
     let (printed, said, status) = imported(&folder, &[&all, &all], &[]);
     assert_eq!(status, 0, "{said}");

@@ -38,19 +38,16 @@ fn missing(around: &Around<'_>, asked: &Asked, at: &Node, seen: &mut Seen) {
     };
     let help = match there {
         Some((name, _)) => format!("{}, or call that cluster so", setting(name)),
-        None => format!("add it to `clusters`; if it has another name there, {}", setting("NAME")),
+        None => format!(
+            "add it to `clusters`; if it has another name there, {}",
+            setting("NAME")
+        ),
     };
     let message = format!("{what} is asked for at the cluster `{cluster}`, and there is none");
     seen.at(Code::NoCluster, at, message, help);
 }
 
-fn key_sets<'n>(
-    around: &Around<'n>,
-    cluster: &'n Node,
-    asked: &Asked,
-    at: &Node,
-    seen: &mut Seen,
-) {
+fn key_sets<'n>(around: &Around<'n>, cluster: &'n Node, asked: &Asked, at: &Node, seen: &mut Seen) {
     let named = field(cluster, "name").unwrap_or(cluster);
     let socket = field(cluster, "transportSocket").or(field(cluster, "transportSocketMatches"));
     let Some(tls) = socket.and_then(|socket| of_type(socket, "UpstreamTlsContext")) else {

@@ -51,11 +51,7 @@ pub(super) struct Facts {
 
 impl Facts {
     /// Those of what a Wasm filter says, if it is ours.
-    pub(super) fn of(
-        plugin: &Node,
-        metadata: &policy::Node,
-        source: &Rc<Source>,
-    ) -> Option<Self> {
+    pub(super) fn of(plugin: &Node, metadata: &policy::Node, source: &Rc<Source>) -> Option<Self> {
         let node = configuration(plugin, source)?;
         // What is wrong with it is told as such.
         Some(node.map_or_else(|_| Self::default(), |node| Self::read(node, metadata)))
@@ -157,12 +153,12 @@ fn rules(written: &Value, metadata: &policy::Node) -> Vec<Value> {
         list.cloned().unwrap_or_default()
     };
     let elsewhere = elsewhere(written, metadata);
-    let elsewhere = elsewhere.iter().filter_map(|resource| {
-        match resource.place.steps().last() {
+    let elsewhere = elsewhere
+        .iter()
+        .filter_map(|resource| match resource.place.steps().last() {
             Some(Step::Item(index)) => Some(*index),
             _ => None,
-        }
-    });
+        });
     let elsewhere: BTreeSet<usize> = elsewhere.collect();
     let resources = list("resources").into_iter().enumerate();
     let resources = resources.filter(|(index, _)| !elsewhere.contains(index));

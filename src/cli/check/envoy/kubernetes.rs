@@ -37,13 +37,9 @@ struct Wanted {
 
 impl Kubernetes {
     /// Takes what leads to other hosts out of a document.
-    pub(in crate::cli::check) fn gather(&mut self, document: &Node, source: &Source) {
+    pub(in crate::cli::check) fn gather(&mut self, document: &Node) {
         let text = |name: &str| document.get(name).and_then(Node::text).unwrap_or_default();
         let kind = text("kind");
-        if kind.ends_with("List") {
-            let items = document.get("items").map(Node::items).unwrap_or_default();
-            items.iter().for_each(|item| self.gather(item, source));
-        }
         if !text("apiVersion").starts_with("networking.istio.io/") {
             return;
         }
@@ -135,7 +131,12 @@ impl Kubernetes {
     pub(in crate::cli::check) fn finish(self) -> Vec<Finding> {
         let mut findings = Vec::new();
         for wanted in &self.wanted {
-            let Wanted { source, at, host, is_https } = wanted;
+            let Wanted {
+                source,
+                at,
+                host,
+                is_https,
+            } = wanted;
             let mut seen = Seen::new(source);
             if !names(&self.entries, host) {
                 seen.at(
@@ -174,7 +175,9 @@ pub(in crate::cli::check) fn extension_policy(document: &Node, source: &Rc<Sourc
     let plugins = dig(document, &["spec", "wasm"]).map(Node::items);
     for plugin in plugins.unwrap_or_default() {
         let is_ours = handed_over(plugin, field(plugin, "config"), source).is_some();
-        if let Some(open) = field(plugin, "failOpen").filter(|_| is_ours && is_true(plugin, "failOpen")) {
+        if let Some(open) =
+            field(plugin, "failOpen").filter(|_| is_ours && is_true(plugin, "failOpen"))
+        {
             seen.at(Code::FailOpen, open, FAIL_OPEN, "write `failOpen: false`");
         }
     }

@@ -8,8 +8,7 @@ use super::seen::Seen;
 use crate::cli::codes::Code;
 use crate::cli::source::Node;
 
-pub(super) const FAIL_OPEN: &str =
-    "if the plugin fails, every request passes unchecked";
+pub(super) const FAIL_OPEN: &str = "if the plugin fails, every request passes unchecked";
 
 pub(super) fn check(filter: &Filter<'_>, facts: &Facts, seen: &mut Seen) {
     let plugin = field(filter.typed, "config").unwrap_or(filter.typed);
@@ -40,7 +39,7 @@ pub(super) fn check(filter: &Filter<'_>, facts: &Facts, seen: &mut Seen) {
     );
     let names = allowed.map(Node::members).unwrap_or_default();
     let is_missing = |name: &&str| names.iter().all(|(own, _)| own.text != **name);
-    let missing: Vec<&str> = NEEDED.into_iter().filter(|name| is_missing(&name)).collect();
+    let missing: Vec<&str> = NEEDED.into_iter().filter(|name| is_missing(name)).collect();
     if let (Some(allowed), Some(first)) = (allowed, missing.first())
         && !names.is_empty()
     {
@@ -55,7 +54,8 @@ pub(super) fn check(filter: &Filter<'_>, facts: &Facts, seen: &mut Seen) {
             ),
             first => format!("the plugin may not do `{first}`{rest}, which it needs"),
         };
-        let help = "allow all that docs/operations.md lists, or leave `capability_restriction_config` out";
+        let help =
+            "allow all that docs/operations.md lists, or leave `capability_restriction_config` out";
         seen.at(Code::MissingCapability, allowed, message, help);
     }
 }

@@ -10,14 +10,20 @@ use crate::cli::source::{Node, Source};
 
 pub(super) fn check<'n>(around: &Around<'n>, source: &Source, seen: &mut Seen) {
     let guards = |manager: &Manager<'n>| {
-        let mut plugins = manager.filters.iter().filter_map(|filter| around.plugin(filter));
+        let mut plugins = manager
+            .filters
+            .iter()
+            .filter_map(|filter| around.plugin(filter));
         plugins.any(|typed| configuration(typed, source).is_some())
     };
     let of_manager = |manager: &Manager<'n>| {
         let routes = around.routes(manager);
         routes.map(clusters).unwrap_or_default()
     };
-    let managers = around.listeners.iter().flat_map(|listener| listener.managers());
+    let managers = around
+        .listeners
+        .iter()
+        .flat_map(|listener| listener.managers());
     let guarded: BTreeSet<&str> = managers
         .filter(|manager| guards(manager))
         .flat_map(of_manager)
