@@ -313,6 +313,7 @@ impl Authentication {
     }
 
     /// The older policy that refuses every request to this port without a client certificate.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn requires_mutual_tls(&self, port: u16) -> Option<&str> {
         self.legacy.require_mutual_tls(port)
     }

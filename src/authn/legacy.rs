@@ -133,6 +133,7 @@ impl Policies {
     }
 
     /// The policy that refuses every request to this port without a client certificate, if one does.
+    #[cfg(not(target_family = "wasm"))]
     pub(super) fn require_mutual_tls(&self, port: u16) -> Option<&str> {
         let mut placed = self.0.iter();
         let placed = placed.find(|placed| match &placed.reach {
