@@ -1,6 +1,6 @@
 //! The one configuration that a request is decided by, out of files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,6 +13,7 @@ use super::files::{Content, Files};
 use super::shown::{self, Secrets};
 use super::tally::Tally;
 use crate::config;
+use crate::config::place::Step;
 use crate::config::reader::{Input, Readable, Report};
 use crate::istio::{Here, Resource, named};
 use crate::policy::{Node, Policy};
@@ -197,4 +198,17 @@ pub(super) fn elsewhere(document: &Value, node: &Node) -> Vec<Resource> {
     resources
         .filter(|resource| resource.applies(&here) == Ok(false))
         .collect()
+}
+
+/// Where in `resources` those are.
+pub(super) fn elsewhere_indices(document: &Value, node: &Node) -> BTreeSet<usize> {
+    let elsewhere = elsewhere(document, node);
+    let last = elsewhere
+        .iter()
+        .map(|resource| resource.place.steps().last());
+    last.filter_map(|step| match step {
+        Some(Step::Item(index)) => Some(*index),
+        _ => None,
+    })
+    .collect()
 }

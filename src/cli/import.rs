@@ -3,15 +3,16 @@
 mod aim;
 mod envoy;
 mod gathered;
+mod guess;
 mod kubernetes;
 mod listener;
 mod mesh;
 mod mistake;
 mod needs;
 mod notes;
+mod own;
 mod workload;
 
-use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,16 +20,13 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use self::aim::Aim;
-use self::gathered::{Gathered, named};
+use self::gathered::Gathered;
 use self::listener::Connections;
 use self::needs::Needs;
 use self::notes::Notes;
 use self::workload::Workload;
-use super::configuration::{elsewhere, pair};
+use super::configuration::pair;
 use super::{Failure, Status, tell};
-use crate::config::place::Step;
-use crate::istio;
 use crate::policy::{Node, Policy};
 
 /// Make a configuration of Istio's resources.
@@ -137,7 +135,7 @@ impl Import {
             tell(&refused);
             return Ok(Status::Wrong);
         }
-        self.keep_own(&mut gathered, &workload, &mut notes);
+        own::keep(self, &mut gathered, &workload, &mut notes);
         let needs = Needs::of(self, &gathered, &policy, &mut notes);
         let documents = self.documents(&gathered, &workload, &needs, &policy, &mut notes)?;
         for line in notes.lines() {
@@ -194,51 +192,6 @@ impl Import {
                 vec![envoy::bootstrap(self, made, needs, connections)?]
             }
         })
-    }
-
-    /// Leaves out what is for other proxies, and tells of it. What nobody excluded would be lost unawares.
-    fn keep_own(&self, gathered: &mut Gathered, workload: &Workload, notes: &mut Notes) {
-        let made = configuration(gathered, workload, self.to);
-        let elsewhere = elsewhere(&made, &workload.node(self.to));
-        let elsewhere =
-            elsewhere
-                .iter()
-                .filter_map(|resource| match resource.place.steps().last() {
-                    Some(Step::Item(index)) => Some(*index),
-                    _ => None,
-                });
-        let (mut others, mut left) = (Vec::new(), BTreeSet::new());
-        for index in elsewhere {
-            let Some(resource) = gathered.resources.get(index) else {
-                continue;
-            };
-            let aims = Aim::of(resource);
-            let is_for_service = |aim: &Aim| matches!(aim, Aim::Service(_));
-            let may_select = self.to == Target::Wasmplugin && !aims.iter().any(is_for_service);
-            match workload.excludes(resource) {
-                // A WasmPlugin is for all proxies with some labels, and these may have more.
-                _ if may_select && aim::namespace(resource) == workload.namespace() => continue,
-                true => others.push(named(resource)),
-                false if may_select => continue,
-                false => {
-                    let namespace = aim::namespace(resource);
-                    let options = aims.iter().map(|aim| aim.options(namespace));
-                    notes.left_out(format!(
-                        "left out: {}: it isn't for the proxy that this is made for; for the one that it is for, \
-                         say: {}",
-                        named(resource),
-                        options.collect::<Vec<_>>().join(", or ")
-                    ));
-                }
-            }
-            left.insert(index);
-        }
-        if let Some(others) = istio::named(&others) {
-            notes.say(format!(
-                "left out, as they are for other workloads: {others}"
-            ));
-        }
-        gathered.retain(|index| !left.contains(&index));
     }
 }
 

@@ -137,7 +137,9 @@ impl Gathered {
                 return Ok(true);
             }
             ("networking.istio.io", "EnvoyFilter")
-            | ("gateway.envoyproxy.io", "EnvoyPatchPolicy") => {
+            | ("gateway.envoyproxy.io", "EnvoyPatchPolicy")
+                if !adds_clusters_only(document) =>
+            {
                 let help = "it changes Envoy itself; look whether it decides about requests";
                 notes.document(source, document, kind, help);
                 self.tally.not_read(kind);
@@ -266,6 +268,18 @@ impl Gathered {
         let mut index = 0..;
         self.origins.retain(|_| index.next().is_none_or(&is_kept));
     }
+}
+
+/// Whether a patch of Envoy is about clusters, which decide nothing.
+fn adds_clusters_only(document: &Node) -> bool {
+    let list = |name| document.dig(&["spec", name]).map(Node::items);
+    let patches = list("configPatches").or(list("jsonPatches"));
+    let patches = patches.unwrap_or_default();
+    let is_cluster = |patch: &Node| {
+        let text = |name: &str| patch.get(name).and_then(Node::text).unwrap_or_default();
+        text("applyTo") == "CLUSTER" || text("type").ends_with(".Cluster")
+    };
+    !patches.is_empty() && patches.iter().all(is_cluster)
 }
 
 /// What to do about what decides and isn't read.

@@ -73,10 +73,15 @@ pub(super) fn wasm_plugin(
     );
     let mut hosts: BTreeMap<&str, Vec<(u16, bool)>> = BTreeMap::new();
     for server in needs.servers() {
-        // A cluster that has another name is somebody's own.
         if server.is_of_istio {
             let ports = hosts.entry(server.host).or_default();
             ports.push((server.port, server.is_tls));
+        } else {
+            notes.say(format!(
+                "the proxy needs the cluster `{}`, which Istio doesn't make: leave it out of the configuration, and \
+                 the plugin asks for Istio's own",
+                server.cluster
+            ));
         }
     }
     let mut names = BTreeSet::new();

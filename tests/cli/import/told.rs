@@ -113,6 +113,17 @@ fn what_decides_is_named() {
         assert!(!said.contains("nothing of it decides"), "{said}");
         assert!(said.contains("dump.yaml:"), "{document}: {said}");
     }
+    let clusters = "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyPatchPolicy\nmetadata: { name: a }\n\
+        spec: { jsonPatches: [{ type: type.googleapis.com/envoy.config.cluster.v3.Cluster, name: a }] }\n";
+    let (_, said, status) = imported(&folder, &[POLICY, clusters], &[]);
+    assert_eq!(status, 0, "{said}");
+    let both = clusters.replace(
+        "[{ type",
+        "[{ type: type.googleapis.com/envoy.config.listener.v3.Listener }, { type",
+    );
+    let (_, said, status) = imported(&folder, &[POLICY, &both], &[]);
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("left out: EnvoyPatchPolicy a ("), "{said}");
     let other = "apiVersion: v1\nkind: Service\nmetadata: { name: a }\n";
     let (_, said, status) = imported(&folder, &[POLICY, other], &[]);
     assert_eq!(status, 0, "{said}");

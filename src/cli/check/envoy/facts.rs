@@ -7,9 +7,8 @@ use serde_json::Value;
 
 use super::around::{below, configuration};
 use crate::cli::conditions::{ADDRESSES, PATHS, PEERS, REMOTE, mentions};
-use crate::cli::configuration::elsewhere;
+use crate::cli::configuration::elsewhere_indices;
 use crate::cli::source::{Node, Source};
-use crate::config::place::Step;
 use crate::connection::Validation;
 use crate::jwks::Origin;
 use crate::path::Normalization;
@@ -152,14 +151,7 @@ fn rules(written: &Value, metadata: &policy::Node) -> Vec<Value> {
         let list = written.get(name).and_then(Value::as_array);
         list.cloned().unwrap_or_default()
     };
-    let elsewhere = elsewhere(written, metadata);
-    let elsewhere = elsewhere
-        .iter()
-        .filter_map(|resource| match resource.place.steps().last() {
-            Some(Step::Item(index)) => Some(*index),
-            _ => None,
-        });
-    let elsewhere: BTreeSet<usize> = elsewhere.collect();
+    let elsewhere = elsewhere_indices(written, metadata);
     let resources = list("resources").into_iter().enumerate();
     let resources = resources.filter(|(index, _)| !elsewhere.contains(index));
     let resources = resources.map(|(_, resource)| resource);
