@@ -60,7 +60,7 @@ fn none(folder: &Path, content: &str, why: &str) {
     assert_eq!(codes(folder, content), (Vec::new(), 0), "{why}");
 }
 
-const MANAGER: &str = "http_connection_manager.v3.HttpConnectionManager";
+const MANAGER: &str = "stat_prefix: guarded";
 const VALIDATION: &str = "            validation_context: { trusted_ca: { filename: ca.pem } }\n";
 const CORS: &str = "          - name: envoy.filters.http.cors
             typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors }

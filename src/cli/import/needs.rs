@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::gathered::{Gathered, named};
 use super::{Import, Notes, Target};
-use crate::cli::conditions::{ADDRESSES, HTTP, PEERS, TRUST, mentions};
+use crate::cli::conditions::{ADDRESSES, HTTP, PEERS, REMOTE, TRUST, mentions};
 use crate::config::JwtRule;
 use crate::config::legacy::PeerMethod;
 use crate::config::reader::{Input, Read as _, Report};
@@ -216,6 +216,14 @@ fn advise(
         notes.say(format!(
             "{name}: addresses of TCP peers need a filter ahead of the plugin where Envoy trusts \
              x-forwarded-for (docs/operations.md)"
+        ));
+    }
+    let trusted = import.num_trusted_proxies;
+    let trusted = trusted.unwrap_or(gathered.mesh.trusted_proxies);
+    if mentions(rules, &REMOTE) && to == Target::Envoy && trusted == 0 {
+        notes.say(format!(
+            "{name}: the client's address is that of its connection; if proxies stand before this Envoy, say how many \
+             with --num-trusted-proxies"
         ));
     }
     let has_rules = rules.as_array().is_some_and(|rules| !rules.is_empty());

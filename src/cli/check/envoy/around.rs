@@ -194,6 +194,13 @@ impl<'n> Listener<'n> {
     }
 }
 
+impl<'n> Manager<'n> {
+    /// What to point at.
+    pub(super) fn named(&self) -> &'n Node {
+        field(self.node, "statPrefix").unwrap_or(self.node)
+    }
+}
+
 impl<'n> Chain<'n> {
     fn of(node: &'n Node) -> Self {
         let mut chain = Self {

@@ -31,7 +31,7 @@ pub(super) fn addresses(
     if facts.uses_addresses && is_reported && !ahead.any(|filter| mentions(filter.node, DIRECT)) {
         seen.at(
             Code::NoDirectAddress,
-            node,
+            manager.named(),
             "policies have `ipBlocks` or `source.ip`, and the plugin can't tell the address of the TCP peer from one \
              that a header reports: ALLOW never matches by them, DENY always",
             format!(
@@ -43,7 +43,7 @@ pub(super) fn addresses(
     if facts.uses_remote && !is_edge && !is_detected {
         seen.at(
             Code::TrustsForwardedFor,
-            node,
+            manager.named(),
             "policies have `remoteIpBlocks` or `remote.ip`, and Envoy believes a client's own `x-forwarded-for`",
             "write `use_remote_address: true`, and in `xff_num_trusted_hops` how many proxies stand before this one",
         );

@@ -47,7 +47,7 @@ pub(super) fn time_outs(manager: &Manager<'_>, facts: &Facts, seen: &mut Seen) {
     if !missing.is_empty() && facts.waits() {
         seen.at(
             Code::NoTimeouts,
-            manager.node,
+            manager.named(),
             "a request that waits for keys or a service when the plugin traps gets no answer: nothing ends it soon",
             format!("write {}, or as your upstream needs it", missing.join(" and ")),
         );
@@ -59,7 +59,7 @@ pub(super) fn paths(manager: &Manager<'_>, facts: &Facts, seen: &mut Seen) {
     if facts.uses_paths && !is_true(manager.node, "normalizePath") {
         seen.at(
             Code::NoNormalization,
-            manager.node,
+            manager.named(),
             "policies compare paths, and Envoy passes them on as they come: routes and the upstream may take \
              `/./admin` for another path than the policy did",
             "write `normalize_path: true`, and `merge_slashes: true` and \
