@@ -549,3 +549,44 @@ fn what_a_proxy_of_istio_tells() {
     assert_eq!(status, 0);
     assert_eq!(found, ["no-timeouts", "disabled-by-route"]);
 }
+
+/// A part of a configuration is looked at as far as it goes, whatever it is in.
+#[test]
+fn parts() {
+    let folder = folder("surroundings-parts");
+    let filter = "name: portcullis
+typed_config:
+  \"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+  config:
+    failure_policy: FAIL_RELOAD
+    vm_config: { vm_id: portcullis }
+    configuration:
+      \"@type\": type.googleapis.com/google.protobuf.Struct
+      value: { authorizationPolicies: [{ name: a, rules: [{}] }] }
+";
+    let indented = |content: &str, by: &str| {
+        let lines = content.lines().map(|line| format!("{by}{line}\n"));
+        lines.collect::<String>()
+    };
+    let typed =
+        "\"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm\n  config:";
+    let untyped = "\"@type\": type.googleapis.com/xds.type.v3.TypedStruct
+  type_url: type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+  value:
+   config:";
+    let patch = filter.replace("    ", "      ").replace(typed, untyped);
+    let patch = format!(
+        "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {{ name: a }}\nspec:\n  configPatches:\n  \
+         - applyTo: HTTP_FILTER\n    patch:\n      value:\n{}",
+        indented(&patch, "        ")
+    );
+    let map = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: a }}\ndata:\n  envoy.yaml: |\n    http_filters:\n    -\n{}",
+        indented(filter, "      ")
+    );
+    for content in [filter, &patch, &map] {
+        none(&folder, content, content);
+        let open = content.replace("FAIL_RELOAD", "FAIL_OPEN");
+        one(&folder, &open, "fail-open", "FAIL_OPEN");
+    }
+}
