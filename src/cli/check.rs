@@ -39,8 +39,8 @@ const ALL: &str = "all";
 ///
 /// Takes a plugin configuration (JSON or YAML), Istio resources, a WasmPlugin, an EnvoyExtensionPolicy, an Envoy
 /// configuration with the plugin in it, a ConfigMap with any of these, or policy tests, and shows every mistake
-/// where it stands. Advice is about what the plugin takes, and what may hurt later. At the end it tells what it
-/// read, and what it didn't. For example: portcullis check policies --deny plain-http
+/// where it stands. Advice is about what the plugin takes, and what may hurt later, also in what is around the plugin in
+/// Envoy. At the end it tells what it read, and what it didn't. For example: portcullis check policies --deny plain-http
 ///
 /// Exit status: 0 if there is no mistake, 1 if there is one, or advice that is denied, 2 if something can't be read.
 #[derive(Args, Debug)]

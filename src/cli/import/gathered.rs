@@ -101,8 +101,10 @@ impl Gathered {
             }
         }
         let found = subject::find(ours, source, is_plain, &mut self.tally);
-        for unreadable in &found.wrong {
-            self.wrong.push(source.failure(unreadable));
+        for Unreadable { span, message } in found.wrong {
+            let message = format!("mistake: {message}");
+            self.wrong
+                .push(source.failure(&Unreadable { span, message }));
         }
         for Subject { node, kind } in found.subjects {
             match kind {
