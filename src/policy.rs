@@ -1,5 +1,6 @@
 //! A configuration, compiled: nothing is left to interpret when a request comes.
 
+mod amended;
 mod by_action;
 mod compiler;
 mod older;
@@ -132,7 +133,7 @@ impl Policy {
     pub(crate) fn lack(&self, subject: Subject<'_>, reason: Reason) -> Lack {
         let has_token = subject.identity.is_some_and(Identity::has_token);
         match (has_token, reason) {
-            (false, _) if self.authentication.takes_tokens() => Lack::Token,
+            (false, _) if self.authentication.takes_tokens(subject) => Lack::Token,
             (false, _) => Lack::Nothing,
             (true, Reason::PolicyNoneAllows) if self.errors.profile == Some(Profile::Rfc6750) => {
                 Lack::Scope(self.authorization.allow.missing_scope(subject))

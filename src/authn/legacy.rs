@@ -224,7 +224,9 @@ impl Policy {
                 token: token.and_then(Taken::of),
                 principal,
             }),
+            beside: Vec::new(),
             removal,
+            would: None,
         })
     }
 

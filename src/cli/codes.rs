@@ -44,6 +44,7 @@ codes! {
     MissingCapability "missing-capability",
     Mistake "mistake",
     NeverMatches "never-matches",
+    NeverPasses "never-passes",
     NoCluster "no-cluster",
     NoDestinationRule "no-destination-rule",
     NoDirectAddress "no-direct-address",
@@ -55,10 +56,12 @@ codes! {
     NoReload "no-reload",
     NoServiceEntry "no-service-entry",
     NoTimeouts "no-timeouts",
+    NoTokenThere "no-token-there",
     NoVmId "no-vm-id",
     NotNormalized "not-normalized",
     NotRead "not-read",
     PlainHttp "plain-http",
+    ReportOnly "report-only",
     SameName "same-name",
     Shadowed "shadowed",
     SkipXffAppend "skip-xff-append",
@@ -93,6 +96,8 @@ impl Code {
             Self::NoKeys
         } else if message.contains("address of the issuer's metadata") {
             Self::MetadataAddress
+        } else if message.contains("refuse nobody") {
+            Self::ReportOnly
         } else if message.contains("left out") {
             Self::KeyLeftOut
         } else if message.starts_with("a selector without labels") {

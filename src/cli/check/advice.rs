@@ -2,6 +2,8 @@
 
 mod pattern;
 mod policy;
+mod presence;
+mod scope;
 mod shadow;
 
 use std::ops::Range;
@@ -26,6 +28,12 @@ pub(super) struct Advice {
     normalization: Normalization,
     /// The issuers of the JWT rules; `None` where any will do.
     issuers: Vec<Option<String>>,
+    /// The `match` of each; `None` of one for every request.
+    scopes: Vec<Option<Vec<Node>>>,
+    /// Whether one of them requires its token.
+    requires: bool,
+    /// What is said of RequestAuthentications by name.
+    amendments: Vec<Node>,
     first_rule: Option<(Rc<Source>, Range<usize>)>,
     policies: Vec<Policy>,
     /// Whether an older policy is among them, which takes tokens, too.
@@ -51,6 +59,19 @@ pub(super) fn list<'n>(node: &'n Node, name: &str) -> &'n [Node] {
     field(node, name).map(Node::items).unwrap_or_default()
 }
 
+/// Whether an entry of `requestAuthentications` is about this rule of a resource, as far as that is sure: a namespace
+/// that isn't written is that of the workload, which isn't known here.
+fn is_about(amendment: &Node, resource: &Node, rule: &Node) -> bool {
+    let same = |one: Option<&Node>, other: Option<&Node>| {
+        one.and_then(Node::text) == other.and_then(Node::text)
+    };
+    let is_same = |name| same(amendment.get(name), resource.dig(&["metadata", name]));
+    let issuer = amendment.get("issuer");
+    is_same("name")
+        && is_same("namespace")
+        && (issuer.is_none() || same(issuer, field(rule, "issuer")))
+}
+
 impl Advice {
     /// A plugin configuration, which says all that counts.
     /// Resources that are elsewhere leave the others alone.
@@ -69,6 +90,7 @@ impl Advice {
             Some("DECODE_AND_MERGE_SLASHES") => Normalization::DecodeAndMergeSlashes,
             _ => Normalization::Base,
         };
+        self.amendments = list(node, "requestAuthentications").to_vec();
         // Both are in the order in which they are written.
         let mut others = elsewhere.iter().map(|other| &other.place).peekable();
         for (index, resource) in list(node, "resources").iter().enumerate() {
@@ -86,9 +108,11 @@ impl Advice {
             );
             self.found(source, Code::Elsewhere, span, text);
         }
-        for rule in list(node, "jwtRules") {
-            self.rule(source, rule);
+        let rules = list(node, "jwtRules");
+        for rule in rules {
+            self.rule(source, rule, rule.get("match"));
         }
+        self.required(source, rules);
         for policy in list(node, "authorizationPolicies") {
             self.policy(Policy::short(source, policy));
         }
@@ -100,9 +124,14 @@ impl Advice {
             Some("AuthorizationPolicy") => self.policy(Policy::resource(source, node)),
             Some("RequestAuthentication") => {
                 let rules = node.get("spec").map(|spec| list(spec, "jwtRules"));
-                for rule in rules.unwrap_or_default() {
-                    self.rule(source, rule);
+                let rules = rules.unwrap_or_default();
+                let amendments = std::mem::take(&mut self.amendments);
+                for rule in rules {
+                    let scope = amendments.iter().find(|one| is_about(one, node, rule));
+                    self.rule(source, rule, scope.and_then(|one| one.get("match")));
                 }
+                self.amendments = amendments;
+                self.required(source, rules);
             }
             Some("MeshPolicy" | "Policy") => self.is_older = true,
             _ => {}
@@ -135,7 +164,9 @@ impl Advice {
         });
     }
 
-    fn rule(&mut self, source: &Rc<Source>, rule: &Node) {
+    fn rule(&mut self, source: &Rc<Source>, rule: &Node, scope: Option<&Node>) {
+        self.scopes.push(scope.map(|scope| scope.items().to_vec()));
+        self.requires |= field(rule, "presence").and_then(Node::text) == Some("REQUIRED");
         let place = Default::default();
         let whole = rule.pointed(&place, false, &source.text);
         let issuer = field(rule, "issuer");
@@ -184,13 +215,14 @@ impl Advice {
         self.shadowed(&policies);
         for policy in &policies {
             self.patterns(policy);
+            self.without_token(policy);
         }
         self.findings
     }
 
     /// Whether tokens are verified of which nothing depends.
     fn unasked(&mut self, policies: &[Policy]) {
-        let asks = policies.iter().any(|policy| policy.asks_for_identity());
+        let asks = self.requires || policies.iter().any(|policy| policy.asks_for_identity());
         let Some((source, span)) = self.first_rule.clone().filter(|_| !asks) else {
             return;
         };

@@ -145,7 +145,7 @@ fn asked(policy: &Policy, written: &Value) -> Vec<Asked> {
     asked
 }
 
-/// The policies that apply, in either form.
+/// The rules and policies that apply, in either form.
 fn rules(written: &Value, metadata: &policy::Node) -> Vec<Value> {
     let list = |name: &str| {
         let list = written.get(name).and_then(Value::as_array);
@@ -155,5 +155,6 @@ fn rules(written: &Value, metadata: &policy::Node) -> Vec<Value> {
     let resources = list("resources").into_iter().enumerate();
     let resources = resources.filter(|(index, _)| !elsewhere.contains(index));
     let resources = resources.map(|(_, resource)| resource);
-    resources.chain(list("authorizationPolicies")).collect()
+    let short = list("authorizationPolicies").into_iter();
+    resources.chain(short).chain(list("jwtRules")).collect()
 }
