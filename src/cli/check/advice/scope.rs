@@ -153,7 +153,7 @@ mod tests {
             "/a", "/a/", "/a/a", "/ab", "/b", "/b/a", "/b/a/a", "a", "/a/x/a",
         ];
         let matches = |pattern: &str, text: &str| {
-            let pattern = crate::authz::PathMatch::parse(pattern).unwrap();
+            let pattern = crate::authz::PathMatch::parse(pattern, false).unwrap();
             pattern.matches(text.as_bytes()) == Some(true)
         };
         let mut sure = 0;
