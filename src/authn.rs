@@ -409,6 +409,12 @@ impl Authentication {
         older.next().is_some() || asked.is_ok_and(|asked| asked.rules().next().is_some())
     }
 
+    /// The older policy that refuses every request to this port without a client certificate.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn requires_mutual_tls(&self, port: u16) -> Option<&str> {
+        self.legacy.require_mutual_tls(port)
+    }
+
     /// Those of older policies among them.
     fn all_rules(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter().chain(self.legacy.rules())

@@ -117,6 +117,13 @@ impl Policy {
         forged
     }
 
+    /// What refuses every request that comes to this port without a client certificate, if anything does.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn requires_mutual_tls(&self, port: u16) -> Option<&str> {
+        let older = || self.authentication.requires_mutual_tls(port);
+        self.mutual_tls.required_on(port).or_else(older)
+    }
+
     /// Whether workers share what they fetch; `None` where the configuration leaves that open.
     pub(crate) fn shares_keys(&self) -> Option<bool> {
         self.shares_keys

@@ -15,6 +15,10 @@ mod fetch;
 mod folders;
 #[path = "cli/import.rs"]
 mod import;
+#[path = "cli/import/listener.rs"]
+mod import_listener;
+#[path = "cli/import/told.rs"]
+mod import_told;
 #[path = "cli/manual.rs"]
 mod manual;
 #[path = "cli/output.rs"]
@@ -23,6 +27,8 @@ mod output;
 mod schema;
 #[path = "cli/secrets.rs"]
 mod secrets;
+#[path = "cli/surroundings.rs"]
+mod surroundings;
 #[path = "cli/test.rs"]
 mod test;
 #[path = "cli/token.rs"]

@@ -28,23 +28,46 @@ macro_rules! codes {
 
 codes! {
     AnyAudience "any-audience",
+    BehindRouter "behind-router",
+    ClusterNoTls "cluster-no-tls",
+    ClusterNoValidation "cluster-no-validation",
+    CorsBehind "cors-behind",
+    Disabled "disabled",
+    DisabledByRoute "disabled-by-route",
     Elsewhere "elsewhere",
     EmptySelector "empty-selector",
+    FailOpen "fail-open",
     HostWithoutPort "host-without-port",
     KeyLeftOut "key-left-out",
     LiteralStar "literal-star",
     MetadataAddress "metadata-address",
+    MissingCapability "missing-capability",
     Mistake "mistake",
     NeverMatches "never-matches",
     NeverPasses "never-passes",
+    NoCluster "no-cluster",
+    NoDestinationRule "no-destination-rule",
+    NoDirectAddress "no-direct-address",
     NoKeys "no-keys",
+    NoNormalization "no-normalization",
+    NoPeerCertificates "no-peer-certificates",
+    NoPhase "no-phase",
     NoPrincipal "no-principal",
+    NoReload "no-reload",
+    NoServiceEntry "no-service-entry",
+    NoTimeouts "no-timeouts",
     NoTokenThere "no-token-there",
+    NoVmId "no-vm-id",
     NotNormalized "not-normalized",
     NotRead "not-read",
     PlainHttp "plain-http",
     ReportOnly "report-only",
+    SameName "same-name",
     Shadowed "shadowed",
+    SkipXffAppend "skip-xff-append",
+    TrustsForwardedFor "trusts-forwarded-for",
+    UnguardedListener "unguarded-listener",
+    UntrustedPeerCertificates "untrusted-peer-certificates",
     WhenLoaded "when-loaded",
 }
 
@@ -59,6 +82,14 @@ impl ValueEnum for Code {
 }
 
 impl Code {
+    /// Whether it is of mistakes only, which nothing leaves out.
+    pub(super) fn is_mistake(self) -> bool {
+        matches!(
+            self,
+            Self::FailOpen | Self::Mistake | Self::UntrustedPeerCertificates
+        )
+    }
+
     /// Of what the plugin says when it loads a configuration that it takes.
     pub(super) fn of_warning(message: &str) -> Self {
         if message.contains("every token of this issuer will be refused") {
@@ -107,5 +138,21 @@ mod tests {
         let headings: Vec<&str> = headings.map(|heading| heading.trim_matches('`')).collect();
         let names: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
         assert_eq!(headings, names);
+    }
+
+    #[test]
+    fn what_must_be_set_is_found() {
+        let page = include_str!("../../docs/threats.md");
+        let chapter = page.split("## What you must set").nth(1).unwrap();
+        let rows = chapter.lines().filter(|line| line.starts_with("| "));
+        let said = rows.filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next());
+        let said: Vec<&str> = said
+            .flat_map(|said| said.split('`').skip(1).step_by(2))
+            .collect();
+        assert!(said.len() > 20, "{said:?}");
+        for code in said.into_iter().filter(|said| *said != "check") {
+            let is_one = Code::ALL.iter().any(|own| own.name() == code);
+            assert!(is_one, "{code}");
+        }
     }
 }

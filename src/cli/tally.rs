@@ -104,6 +104,11 @@ impl Tally {
         *self.others.entry(kind).or_default() += 1;
     }
 
+    pub(super) fn not_read(&mut self, kind: &str) {
+        let kind = kind.chars().take(LONGEST_KIND).collect();
+        *self.not_read.entry(kind).or_default() += 1;
+    }
+
     pub(super) fn no_document(&mut self, file: &Path) {
         self.no_documents.push(shown::path(file));
     }

@@ -43,7 +43,7 @@ pub(super) struct Advice {
 }
 
 /// A field by its name in camelCase, also as Istio takes it in snake_case.
-fn field<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
+pub(super) fn field<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
     let snake = || {
         let letters = name
             .chars()
@@ -61,7 +61,7 @@ fn is_true(node: &Node, name: &str) -> bool {
 }
 
 /// The items of a list.
-fn list<'n>(node: &'n Node, name: &str) -> &'n [Node] {
+pub(super) fn list<'n>(node: &'n Node, name: &str) -> &'n [Node] {
     field(node, name).map(Node::items).unwrap_or_default()
 }
 
