@@ -12,7 +12,7 @@ const URI: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/advice.
 macro_rules! codes {
     ($( $name:ident $code:literal, )*) => {
         /// What kind of thing was found.
-        #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         pub(super) enum Code { $( $name, )* }
 
         impl Code {
@@ -28,20 +28,26 @@ macro_rules! codes {
 
 codes! {
     AnyAudience "any-audience",
+    DeniesTokens "denies-tokens",
+    EitherRule "either-rule",
     Elsewhere "elsewhere",
     EmptySelector "empty-selector",
     HostWithoutPort "host-without-port",
     KeyLeftOut "key-left-out",
     LiteralStar "literal-star",
     MetadataAddress "metadata-address",
+    Misspelt "misspelt",
     Mistake "mistake",
     NeverMatches "never-matches",
     NoKeys "no-keys",
     NoPrincipal "no-principal",
     NotNormalized "not-normalized",
     NotRead "not-read",
+    PathForms "path-forms",
     PlainHttp "plain-http",
+    SameName "same-name",
     Shadowed "shadowed",
+    UnknownAudience "unknown-audience",
     WhenLoaded "when-loaded",
 }
 
