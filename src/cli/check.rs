@@ -269,8 +269,8 @@ impl Checked {
 fn once_a_file(findings: Vec<Finding>) -> Vec<Finding> {
     let of_file = |finding: &Finding| {
         let what = match finding.code {
-            Code::AnyAudience => "rule",
-            Code::Elsewhere => "configuration",
+            Code::AnyAudience => ("those of", "rule"),
+            Code::Elsewhere => ("others in", "configuration"),
             _ => return None,
         };
         Some((what, (Rc::as_ptr(&finding.source), finding.code)))
@@ -280,12 +280,13 @@ fn once_a_file(findings: Vec<Finding>) -> Vec<Finding> {
         *counts.entry(key).or_default() += 1;
     }
     let first = |mut finding: Finding| {
-        if let Some((what, key)) = of_file(&finding) {
+        if let Some(((which, what), key)) = of_file(&finding) {
             match counts.remove(&key)? {
                 1 => {}
-                2 => finding.message += &format!(" (so in another {what} of this file)"),
+                2 => finding.message += &format!(" (and {which} another {what} of this file)"),
                 count => {
-                    finding.message += &format!(" (so in {} more {what}s of this file)", count - 1);
+                    finding.message +=
+                        &format!(" (and {which} {} more {what}s of this file)", count - 1);
                 }
             }
         }

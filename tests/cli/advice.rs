@@ -662,7 +662,7 @@ fn two_of_one_name() {
         "{found:?}"
     );
     let both = policy("a", "", "web", "/a") + &policy("a", "", "web", "/b");
-    expect("one-file", &both, &[(same, "a }", "a.yaml:4 has")]);
+    expect("one-file", &both, &[(same, "a }", "this file has another")]);
 }
 
 /// What stands alone may be beside a rule that isn't seen, so less is sure.
@@ -704,7 +704,7 @@ fn elsewhere_once_a_file() {
     assert_eq!(status, 0, "{printed}");
     assert_eq!(printed.matches("advice[elsewhere]").count(), 1, "{printed}");
     assert!(
-        printed.contains("(so in 2 more configurations of this file)"),
+        printed.contains("(and others in 2 more configurations of this file)"),
         "{printed}"
     );
 }

@@ -107,7 +107,7 @@ impl Advice {
                 &policy.source,
                 Code::NeverMatches,
                 first.span.clone(),
-                "no request matches: the `not...` field beside this excludes every value of it"
+                "no request matches: the `not...` field beside this one excludes all of its values"
                     .to_owned(),
             );
         }
@@ -163,7 +163,7 @@ impl Advice {
             "methods" if text.contains(|c: char| c.is_ascii_lowercase()) => self.never(
                 value,
                 format!(
-                    "methods are compared with their case, and clients send them in capitals; write `{}`",
+                    "methods are case-sensitive, and clients send them in capitals; write `{}`",
                     text.to_ascii_uppercase()
                 ),
             ),
@@ -246,8 +246,8 @@ impl Advice {
             false => ("/", "write `pathNormalization: MERGE_SLASHES`"),
         };
         let text = format!(
-            "a request for `{form}{sample}` gets around this, and many upstreams serve `{sample}` for it; {instead}, or \
-             an ALLOW policy that lists the paths that may be asked for"
+            "a request for `{form}{sample}` gets around this, and many upstreams serve `{sample}` for it; \
+             {instead}, or an ALLOW policy that lists the paths that are allowed"
         );
         self.found(&policy.source, Code::PathForms, node.span.clone(), text);
     }
@@ -286,7 +286,7 @@ impl Advice {
             Ok(normalized) if *normalized == *sample.as_bytes() => {}
             Ok(normalized) if sample == path => {
                 let why = format!(
-                    "paths are normalised before they are compared, and none is like this then; write `{}`",
+                    "paths are normalised before they are compared, and no normalised path is like this; write `{}`",
                     String::from_utf8_lossy(&normalized)
                 );
                 self.found(
@@ -300,7 +300,7 @@ impl Advice {
                 value.source,
                 Code::NotNormalized,
                 value.node.span.clone(),
-                "paths are normalised before they are compared, and none is like this then; write it without dot \
+                "paths are normalised before they are compared, and no normalised path is like this; write it without dot \
                  segments and needless escapes"
                     .to_owned(),
             ),

@@ -94,8 +94,8 @@ impl Advice {
         }
         let span = second.pointed(&Place::default(), false, &policy.source.text);
         let text = format!(
-            "either rule is enough: whoever is in `from` of rule {from} may do everything, and everybody may do what rule \
-             {} says; write one rule, without the `-` before `{name}`, if both must hold",
+            "either rule is enough: whoever is in `from` of rule {from} may do everything, and everybody may do \
+             what rule {} says; write one rule, without the `-` before `{name}`, if both must hold",
             3 - from
         );
         self.found(&policy.source, Code::EitherRule, span, text);
@@ -119,9 +119,10 @@ impl Advice {
                     "requestPrincipals" | "request_principals"
                 );
                 if let Some(any) = any.filter(|_| is_principal) {
-                    let text = "this denies requests with a token, and not those without one; write `notRequestPrincipals` \
-                                to deny those without"
-                        .to_owned();
+                    let text =
+                        "this denies requests with a token, and not those without one; write \
+                                `notRequestPrincipals` to deny those without"
+                            .to_owned();
                     let code = Code::DeniesTokens;
                     self.found(&policy.source, code, any.span.clone(), text);
                 }

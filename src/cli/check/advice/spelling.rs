@@ -4,12 +4,17 @@ use strsim::damerau_levenshtein;
 
 /// Shorter words are too often another word with a letter changed: `dev` and `dem`.
 const SHORTEST: usize = 4;
-/// In longer words two letters may be wrong.
+/// In words as long as this more than one letter may be wrong.
 const LONG: usize = 9;
+const MOST_WRONG: usize = 2;
 
-/// Whether one of these is likely the other one, misspelt: they differ in one word, by a letter or two. Digits and single
-/// letters tell names apart on purpose: `team-a` and `team-b`, `shop1` and `shop2`.
+/// Whether one of these is likely the other one, misspelt: they differ in one word, by a letter or two.
+/// Digits and single letters tell names apart on purpose: `team-a` and `team-b`, `shop1` and `shop2`.
 pub(super) fn are_near(one: &str, other: &str) -> bool {
+    // Most are told apart by this, and quickly.
+    if one.len().abs_diff(other.len()) > MOST_WRONG {
+        return false;
+    }
     let words = |name| str::split(name, ['-', '.', '_', '/', ':']);
     let mut differing = words(one)
         .zip(words(other))
@@ -23,7 +28,7 @@ pub(super) fn are_near(one: &str, other: &str) -> bool {
         && is_word(a)
         && is_word(b)
         && shortest >= SHORTEST
-        && damerau_levenshtein(a, b) <= if shortest < LONG { 1 } else { 2 }
+        && damerau_levenshtein(a, b) <= if shortest < LONG { 1 } else { MOST_WRONG }
 }
 
 #[cfg(test)]

@@ -77,10 +77,10 @@ impl Named {
 
 /// A text that one resource has, where several have one that is nearly the same: that.
 fn nearest<'t>(text: &str, counts: &BTreeMap<&'t str, usize>) -> Option<&'t str> {
-    let is_alone = counts.get(text) == Some(&1);
+    counts.get(text).filter(|count| **count == 1)?;
     let mut others = counts.iter().filter(|(_, count)| **count > 1);
-    let near = others.find(|(other, _)| are_near(text, other));
-    near.map(|(other, _)| *other).filter(|_| is_alone)
+    let (near, _) = others.find(|(other, _)| are_near(text, other))?;
+    Some(near)
 }
 
 fn counted<'t>(texts: impl Iterator<Item = &'t str>) -> BTreeMap<&'t str, usize> {
@@ -98,8 +98,8 @@ impl Advice {
         self.misspelt(&resources);
     }
 
-    /// Resources that Kubernetes takes for one. Files often hold those of several clusters, so of pairs in two files one is
-    /// enough to say it.
+    /// Resources that Kubernetes takes for one. Files often hold those of several clusters, so of pairs in
+    /// two files one is enough to say it.
     fn same_names(&mut self, resources: &[Named]) {
         let mut firsts: HashMap<(&str, &str, Home<'_>), &Named> = HashMap::new();
         let (mut within, mut across) = (Vec::new(), Vec::new());
@@ -109,23 +109,29 @@ impl Advice {
             let first = *firsts.entry(key).or_insert(resource);
             if first.spec != resource.spec {
                 match Rc::ptr_eq(&first.source, &resource.source) {
-                    true => within.push((first, resource)),
+                    true => within.push(resource),
                     false => across.push((first, resource)),
                 }
             }
+        }
+        for resource in within {
+            let text = format!(
+                "this file has another {} of this name, and Kubernetes holds only one of them; give one another name",
+                resource.kind
+            );
+            let span = resource.span.clone();
+            self.found(&resource.source, Code::SameName, span, text);
         }
         let more = match across.len().saturating_sub(1) {
             0 => String::new(),
             1 => " (and so it is of another resource)".to_owned(),
             more => format!(" (and so it is of {more} more resources)"),
         };
-        let within = within.into_iter().map(|pair| (pair, ""));
-        let across = across.into_iter().take(1).map(|pair| (pair, more.as_str()));
-        for ((first, resource), more) in within.chain(across) {
+        if let Some((first, resource)) = across.first() {
             let (line, _) = first.source.position(first.span.start);
             let text = format!(
-                "{}:{line} has another {} of this name, and Kubernetes holds only one of them{more}; give one another name, \
-                 or check what is for another cluster by itself",
+                "{}:{line} has another {} of this name, and Kubernetes holds only one of them{more}; give one \
+                 another name, or check what is for another cluster by itself",
                 first.source.name, resource.kind
             );
             let span = resource.span.clone();
