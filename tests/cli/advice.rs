@@ -344,7 +344,7 @@ fn scopes_are_words() {
         ("scopes", "scopes: { anyOf: [\"read write\"] }", true),
         ("scopes-words", "scopes: { allOf: [read, write] }", false),
     ] {
-        let expected = expected.then_some(("never-matches", "\"", "each word"));
+        let expected = expected.then_some(("never-matches", "\"", "one by one"));
         let rule = format!("when: [{{ {when} }}]");
         expect(
             name,
@@ -511,7 +511,13 @@ fn other_forms_of_paths() {
             None,
         ),
         ("end", "", "ALLOW", "notPaths: [\"*/internal\"]", None),
-        ("health", "", "ALLOW", "notPaths: [/healthz]", None),
+        (
+            "metrics",
+            "",
+            "ALLOW",
+            "notPaths: [/metrics]",
+            Some("`//metrics`"),
+        ),
         ("deny-not", "", "DENY", "notPaths: [/healthz]", None),
         ("deny", "", "DENY", "paths: [/admin]", None),
         (
@@ -541,6 +547,18 @@ fn other_forms_of_paths() {
         );
         let expected = expected.map(|part| ("path-forms", "", part));
         expect(name, &content, expected.as_slice());
+    }
+    // Health checks are left out of rules that require something, since another rule lets them in.
+    for (path, expected) in [("/healthz", false), ("/internal", true)] {
+        let rule = format!(
+            "{{ from: [{{ source: {{ requestPrincipals: [\"*\"] }} }}], to: [{{ operation: {{ notPaths: [{path}] }} }}] }}"
+        );
+        let expected = expected.then_some(("path-forms", path, "MERGE_SLASHES"));
+        expect(
+            "of-some",
+            &with_rule("ALLOW", ISSUER, &rule),
+            expected.as_slice(),
+        );
     }
 }
 

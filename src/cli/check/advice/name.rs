@@ -97,7 +97,7 @@ fn dotted(text: &str) -> Option<(String, String)> {
         _ => return None,
     };
     Some((
-        format!("a dot leads to a claim within a claim: this is one within `{outer}`"),
+        format!("dots separate nested claims, so this is a claim within `{outer}`"),
         meant,
     ))
 }

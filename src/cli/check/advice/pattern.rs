@@ -65,7 +65,7 @@ impl Advice {
                         let lists = (field(entry, name), field(entry, &not));
                         self.both(policy, name, lists);
                         if name == "paths" {
-                            self.forms(policy, lists);
+                            self.forms(policy, rule, lists);
                         }
                     }
                 }
@@ -216,7 +216,7 @@ impl Advice {
     }
 
     /// Whether a path that is kept out gets in under another form of it.
-    fn forms(&mut self, policy: &Policy, (yes, no): (Option<&Node>, Option<&Node>)) {
+    fn forms(&mut self, policy: &Policy, rule: &Node, (yes, no): (Option<&Node>, Option<&Node>)) {
         let is_as_sent = matches!(self.normalization, Normalization::None);
         let has_slashes =
             matches!(self.normalization, Normalization::Base) && !self.refuses_ambiguous;
@@ -226,10 +226,13 @@ impl Advice {
             "DENY" if is_as_sent => yes,
             _ => None,
         };
-        // Of `/`, `/*` and `/{**}` there is no other form, and in another form a health check keeps nothing secret.
+        // Where some are let in, and health checks are another rule's, another form of those is no secret.
+        let is_of_some = policy.action == "ALLOW" && rule.members().len() > 1;
+        // Of `/`, `/*` and `/{**}` there is no other form.
         let is_below = |text: &str| {
             let mut start = text.strip_prefix('/').unwrap_or_default().chars();
-            start.next().is_some_and(|next| !"*{".contains(next)) && !is_public(text)
+            start.next().is_some_and(|next| !"*{".contains(next))
+                && !(is_of_some && is_public(text))
         };
         let mut values = kept_out.map(Node::items).unwrap_or_default().iter();
         let first =
@@ -255,8 +258,8 @@ impl Advice {
     /// RFC 6749 section 3.3: scopes are words with a blank between two.
     fn words(&mut self, value: &Value<'_>) {
         if value.text.trim().contains(' ') {
-            let why = "each word of this claim is compared by itself, and none has a blank; write one value for each \
-                       word, in conditions of their own if all are asked for"
+            let why = "this claim is a list of words, which are compared one by one, and no word has a blank in it; \
+                       write each word as a value, and in a condition of its own if all are required"
                 .to_owned();
             self.never(value, why);
         }
@@ -300,8 +303,8 @@ impl Advice {
                 value.source,
                 Code::NotNormalized,
                 value.node.span.clone(),
-                "paths are normalised before they are compared, and no normalised path is like this; write it without dot \
-                 segments and needless escapes"
+                "paths are normalised before they are compared, and no normalised path is like this; write it \
+                 without dot segments and needless escapes"
                     .to_owned(),
             ),
             Err(_) => self.never(

@@ -80,7 +80,7 @@ impl Advice {
                 .to_owned()
         } else if let Some(own) = self.issuer_that(|own| bare(own) == bare(name)) {
             format!(
-                "the issuer of the JWT rule is `{own}`, here it is `{name}`: the last `/` stands between issuer and \
+                "the issuer of the JWT rule is `{own}`, but here it is `{name}`: the last `/` separates issuer and \
                  subject; write `{own}/{subject}`"
             )
         } else {
@@ -97,7 +97,7 @@ impl Advice {
         }
         match self.issuer_that(|own| bare(own) == bare(value.text)) {
             Some(own) => {
-                let why = format!("the issuer of the JWT rule is `{own}`; write that");
+                let why = format!("the issuer of the JWT rule is `{own}`; write `{own}`");
                 self.never(value, why);
             }
             None => self.issuer(value, &pattern, value.text),
@@ -148,8 +148,8 @@ impl Advice {
             self.never(
                 value,
                 format!(
-                    "the principal of a peer is like `cluster.local/ns/NAMESPACE/sa/ACCOUNT`, and none is like this; \
-                     for the issuer and the subject of a token write `{instead}`"
+                    "no peer has such a principal: it is like `cluster.local/ns/NAMESPACE/sa/ACCOUNT`; for the \
+                     issuer and the subject of a token write `{instead}`"
                 ),
             );
         }
