@@ -5,11 +5,34 @@ use std::ops::Range;
 use super::Unreadable;
 
 /// How to come from a template to a document.
-pub(in crate::cli) const RENDER: &str =
-    "this is a template: render it first, as in `helm template ... | portcullis check -`";
+const RENDER: &str = "render it first, as in `helm template ... | portcullis check -`";
 
 /// What begins an expression in templates of Go, Helm and Jinja.
 const TEMPLATES: [&str; 2] = ["{{", "{%"];
+
+/// What is wrong with a value of which a part has to be filled in first, and what helps.
+pub(in crate::cli) fn not_filled_in(value: &str) -> Option<(&'static str, &'static str)> {
+    const TEMPLATE: &str = "this is a template, which isn't filled in";
+    let has = |part: &str| value.contains(part);
+    if TEMPLATES.into_iter().any(has) {
+        Some((TEMPLATE, RENDER))
+    } else if value
+        .split_once("${")
+        .is_some_and(|(_, rest)| rest.contains('}'))
+    {
+        let fill = "fill it in first, as in `envsubst < FILE | portcullis check -`";
+        Some((TEMPLATE, fill))
+    } else if has("<no value>") {
+        let set =
+            "templates of Go write this for a value that nobody set: set it, and render again";
+        Some((
+            "this value wasn't there when the template was rendered",
+            set,
+        ))
+    } else {
+        None
+    }
+}
 
 /// What to say of text that isn't YAML, of which the parser says this at a place.
 pub(super) fn of_yaml(text: &str, at: usize, said: &str) -> Unreadable {
@@ -32,22 +55,39 @@ pub(super) fn of_yaml(text: &str, at: usize, said: &str) -> Unreadable {
 pub(super) fn of_json(text: &str, at: usize, said: &str) -> Unreadable {
     let lines = Lines { text, at };
     let rest = text.get(at..).unwrap_or_default();
-    let message = match rest.chars().next() {
-        _ if text.starts_with('\u{feff}') => "a byte order mark: save the file without".to_owned(),
-        Some('/' | '#') => format!("{said}: JSON has no comments, YAML has (`# ...`)"),
-        _ => match template(&lines) {
-            Some((span, message)) => {
-                return Unreadable {
-                    span,
-                    message: format!("not JSON: {message}"),
-                };
-            }
-            None => said.to_owned(),
-        },
+    let instead = match rest.chars().next() {
+        _ if text.starts_with('\u{feff}') => Some("a byte order mark: save the file without"),
+        Some('/' | '#') => Some("JSON has no comments; YAML has, with `#`"),
+        Some('\'') => Some("JSON has double quotes only"),
+        _ => None,
     };
+    let plain = |message: &str| (at..at, message.to_owned());
+    let found = instead.map(plain).or_else(|| template(&lines));
+    let (span, message) = found.unwrap_or_else(|| plain(in_plain_words(said)));
     Unreadable {
-        span: at..at,
+        span,
         message: format!("not JSON: {message}"),
+    }
+}
+
+/// What a parser of JSON says, to those who don't write parsers.
+fn in_plain_words(said: &str) -> &str {
+    match said {
+        "trailing comma" => "a comma with nothing behind it: remove it",
+        "key must be a string" => "a name needs double quotes",
+        "trailing characters" => "text goes on behind the end of the document",
+        "expected `:`" => "a `:` is missing before this",
+        "expected `,` or `}`" => "a `,` or a `}` is missing before this",
+        "expected `,` or `]`" => "a `,` or a `]` is missing before this",
+        "EOF while parsing a string" => "a quote isn't closed",
+        "EOF while parsing an object" => "it ends where a `}` is missing",
+        "EOF while parsing a list" => "it ends where a `]` is missing",
+        "EOF while parsing a value" => "it ends where a value is missing",
+        "invalid escape" => "a `\\` begins an escape: for a `\\` write two",
+        _ if said.starts_with("control character") => {
+            "a line break or a tab in quotes: write `\\n` or `\\t`"
+        }
+        _ => said,
     }
 }
 
@@ -91,6 +131,13 @@ impl<'t> Lines<'t> {
     fn above(&self) -> Option<(usize, &'t str)> {
         let says = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
         self.before().find(|(_, line)| says(line))
+    }
+
+    /// The number of the line at which the parser stopped, counted from 1.
+    fn number(&self) -> usize {
+        let (start, _) = self.last();
+        let before = self.text.get(..start).unwrap_or(self.text);
+        before.matches('\n').count() + 1
     }
 
     /// Line and column, counted from 1.
@@ -138,7 +185,8 @@ fn template(lines: &Lines<'_>) -> Found {
     let expression = |(start, line): (usize, &str)| {
         let mut starts = TEMPLATES.iter().filter_map(|begin| line.find(begin));
         let at = starts.find(|at| open_quote(line, *at).is_none())?;
-        Some((start + at..start + line.len(), RENDER.to_owned()))
+        let message = format!("this is a template: {RENDER}");
+        Some((start + at..start + line.len(), message))
     };
     expression(lines.last()).or_else(|| lines.before().filter_map(expression).last())
 }
@@ -248,8 +296,8 @@ fn indentation(lines: &Lines<'_>, said: &str) -> Found {
             .map(|(_, above)| indent(above));
         let message = match above.filter(|above| own > *above) {
             Some(above) => format!(
-                "this line is indented by {own}, and the one above, which has a value of its own, by {above}: \
-                 start them in the same column"
+                "this line is indented by {own} spaces, and the one above, which has a value of its own, by \
+                 {above}: start both in the same column"
             ),
             None => "a `: ` in text needs quotes around it".to_owned(),
         };
@@ -259,30 +307,32 @@ fn indentation(lines: &Lines<'_>, said: &str) -> Found {
         return None;
     }
     // Columns in which something could go on.
-    let mut columns: Vec<usize> = Vec::new();
-    for (_, line) in lines.before() {
+    let mut columns: Vec<(usize, usize)> = Vec::new();
+    let number = lines.number();
+    for (count, (_, line)) in (1..).zip(lines.before()) {
         let word = line.trim_start();
         if word.is_empty() || word.starts_with('#') {
             continue;
         }
         let inner = word.trim_start_matches("- ").trim_start();
         for column in [line.len() - inner.len(), indent(line)] {
-            if columns.last().is_none_or(|last| column < *last) {
-                columns.push(column);
+            if columns.last().is_none_or(|(last, _)| column < *last) {
+                columns.push((column, number.saturating_sub(count)));
             }
         }
     }
-    let below = columns.iter().copied().find(|column| *column < own);
-    let beyond = columns.iter().copied().rfind(|column| *column > own);
-    match (columns.contains(&own), beyond, below) {
-        (false, Some(beyond), Some(below)) => {
-            let message = format!(
-                "this line is indented by {own}, and what it could go on with by {beyond} or {below}"
-            );
-            Some((span, message))
-        }
-        _ => None,
-    }
+    let is_known = columns.iter().any(|(column, _)| *column == own);
+    let below = columns.iter().find(|(column, _)| *column < own);
+    let beyond = columns.iter().rfind(|(column, _)| *column > own);
+    let ((beyond, first), (below, second)) = beyond.zip(below).filter(|_| !is_known)?;
+    let message = format!(
+        "this line starts in column {}: start it in column {}, to go on with line {first}, or in column {}, to go \
+         on with line {second}",
+        own + 1,
+        beyond + 1,
+        below + 1,
+    );
+    Some((span, message))
 }
 
 /// What is refused though it is YAML.
