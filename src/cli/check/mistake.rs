@@ -73,7 +73,7 @@ fn unknown(document: &Node, place: &Place, written: &str, message: &str) -> Opti
     let nearest = names.min_by_key(|name| (!is_start(name), likeness(name)));
     let is_near = |name: &&str| is_start(name) || likeness(name) * 3 <= stem.len().max(3);
     let instead = match nearest.filter(is_near) {
-        Some(name) if name.ends_with("[...]") && !brackets.is_empty() => {
+        Some(name) if name.ends_with("[...]") && brackets.ends_with(']') => {
             format!(": write `{}{brackets}`", stem_of(name))
         }
         Some(name) => format!(": write `{name}`"),
