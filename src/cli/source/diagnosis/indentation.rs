@@ -29,10 +29,16 @@ fn is_item(line: &str) -> bool {
 pub(super) fn indentation(lines: &Lines<'_>, said: &str) -> Found {
     let (start, line) = lines.last();
     let found = if said.contains("mapping values") {
+        if let Some((start, above)) = nameless(lines) {
+            let message = "a `:` with a blank behind it is missing in this line".to_owned();
+            return Some((start..start + above.len(), message));
+        }
         let colon = || "a `: ` in text needs quotes around it".to_owned();
         Some(too_far(lines).unwrap_or_else(colon))
     } else if said.contains("expected key") {
-        between(lines).or_else(|| too_far(lines))
+        item_beside_names(lines)
+            .or_else(|| between(lines))
+            .or_else(|| too_far(lines))
     } else if said.contains("expected '-' indicator") {
         between(lines).or_else(|| beside_items(lines))
     } else if said.contains("<document start>") {
@@ -41,6 +47,15 @@ pub(super) fn indentation(lines: &Lines<'_>, said: &str) -> Found {
         None
     };
     found.map(|message| (start..start + line.len(), message))
+}
+
+/// The line above, if it is text in the column in which this one has a name.
+fn nameless<'t>(lines: &Lines<'t>) -> Option<(usize, &'t str)> {
+    let (_, line) = lines.last();
+    let (start, above) = lines.above()?;
+    let has_name = above.contains(": ") || above.trim_end().ends_with(':');
+    (!has_name && !above.starts_with("---") && inner(above) == indent(line))
+        .then_some((start, above))
 }
 
 /// A line that would belong to one that has its value already.
@@ -94,6 +109,20 @@ fn beside_items(lines: &Lines<'_>) -> Option<String> {
         number.saturating_sub(count),
         inner(item) + 1,
     ))
+}
+
+/// An item in the column of names.
+fn item_beside_names(lines: &Lines<'_>) -> Option<String> {
+    let (_, line) = lines.last();
+    let (_, above) = lines.above()?;
+    let belongs = above.trim_end().ends_with(':') && inner(above) > indent(line);
+    (is_item(line) && !is_item(above) && belongs).then(|| {
+        format!(
+            "this `- ` starts in column {}: start it in column {} to belong to the line above",
+            indent(line) + 1,
+            inner(above) + 1,
+        )
+    })
 }
 
 /// A line that would end the document, since its first one is indented.

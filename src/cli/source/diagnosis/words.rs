@@ -1,7 +1,7 @@
 //! What a parser of YAML says, to those who don't write parsers.
 
 /// What the parser says, or a part of it, and what is said instead.
-const WORDS: [(&str, &str); 22] = [
+const WORDS: [(&str, &str); 23] = [
     // What is refused though it is YAML.
     (
         "MergeKeys",
@@ -50,6 +50,7 @@ const WORDS: [(&str, &str); 22] = [
         "text behind a `|` or `>` starts in the next line; text that starts with one needs quotes",
     ),
     ("anchor or alias", "text that starts with `&` needs quotes"),
+    ("scanning a tag", "text that starts with `!` needs quotes"),
     ("directive", "text that starts with `%` needs quotes"),
     (
         "<document start>",
