@@ -1099,7 +1099,7 @@ fn names_stand_in_logs() {
             let [mistake] = &found[..] else {
                 panic!("{odd:?} {configuration}: {found:?}");
             };
-            let expected = format!("{place}: a name stands in logs");
+            let expected = format!("{place}: names are written to logs");
             assert!(mistake.starts_with(&expected), "{odd:?}: {mistake}");
         }
     }

@@ -142,14 +142,14 @@ fn mistakes_are_named_where_they_are() {
         (
             "spec:\n  rules:\n - to: []\n",
             3,
-            2,
+            1,
             "this `- ` starts in column 2: start it in column 3 to belong to the line above",
         ),
         (
             "when:\n- key: a\n   values: [b]\n",
             3,
             1,
-            "indented by 3 spaces, and the one above, which has a value of its own, by 2",
+            "starts in column 4, and the one above, which has a value of its own, in column 3",
         ),
         (
             "rules:\n    - from:\n    to: []\n",
@@ -161,7 +161,7 @@ fn mistakes_are_named_where_they_are() {
             "  kind: A\nmetadata: {}\n",
             2,
             1,
-            "indented by 0 spaces, and the first of the document by 2",
+            "starts in column 1, and the first of the document in column 3",
         ),
         (
             "kind: A\nmetadata\nspec: {}\n",
@@ -202,7 +202,7 @@ fn mistakes_are_named_where_they_are() {
             "metadata:\n  name: a\n   namespace: b\n",
             3,
             1,
-            "indented by 3 spaces, and the one above",
+            "starts in column 4, and the one above",
         ),
         ("name: a: b\n", 1, 1, "needs quotes"),
         ("spec:\n  rules:\n\t- to: []\n", 3, 1, "a tab"),

@@ -151,7 +151,7 @@ impl Key {
                 Err("this attribute was replaced by the resource's `metadata.namespace`")
             }
             "destination.name" | "destination.user" => {
-                Err("this attribute is no more: the resource's `selector` says whom it is for")
+                Err("this attribute was removed: write a `selector` in the resource")
             }
             _ => Err(
                 "unknown attribute; the attributes are `request.headers[...]`, \

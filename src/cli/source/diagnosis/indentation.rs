@@ -70,8 +70,10 @@ fn too_far(lines: &Lines<'_>) -> Option<String> {
     };
     (is_whole && own > above).then(|| {
         format!(
-            "this line is indented by {own} spaces, and the one above, which has a value of its own, by {above}: \
-             start both in the same column"
+            "this line starts in column {}, and the one above, which has a value of its own, in column {}: \
+             start both in the same column",
+            own + 1,
+            above + 1,
         )
     })
 }
@@ -132,8 +134,10 @@ fn beside_the_first(lines: &Lines<'_>) -> Option<String> {
     let above = indent(above);
     (own < above).then(|| {
         format!(
-            "this line is indented by {own} spaces, and the first of the document by {above}: start both in the \
-             same column"
+            "this line starts in column {}, and the first of the document in column {}: start both in the \
+             same column",
+            own + 1,
+            above + 1,
         )
     })
 }

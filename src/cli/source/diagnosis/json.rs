@@ -8,6 +8,7 @@ pub(in super::super) fn of_json(text: &str, at: usize, said: &str) -> Unreadable
     let lines = Lines { text, at };
     let rest = text.get(at..).unwrap_or_default();
     let instead = match rest.chars().next() {
+        _ if text.trim().is_empty() => Some("there is nothing in it"),
         _ if text.starts_with('\u{feff}') => Some("a byte order mark: save the file without"),
         Some('/' | '#') => Some("JSON has no comments; YAML has, with `#`"),
         Some('\'') => Some("JSON has double quotes only"),
