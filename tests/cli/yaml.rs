@@ -193,7 +193,7 @@ fn mistakes_are_named_where_they_are() {
         ),
         ("path: &\n", 1, 7, "text that starts with `&` needs quotes"),
         (
-            "path: !/a\n",
+            "path: !a[b]\n",
             1,
             7,
             "text that starts with `!` needs quotes",

@@ -94,9 +94,7 @@ impl<'t> Lines<'t> {
 /// What two who changed the same lines have left there.
 fn conflict(lines: &Lines<'_>) -> Found {
     let is_mark = |line: &str| {
-        ["<<<<<<< ", "=======", ">>>>>>> "]
-            .iter()
-            .any(|mark| line.starts_with(mark))
+        line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ") || line == "======="
     };
     let last = std::iter::once(lines.last());
     let mut near = last.chain(lines.above()).chain(lines.next());
