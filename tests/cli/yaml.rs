@@ -368,8 +368,8 @@ fn what_is_no_address_of_a_key_set() {
             "write `https://idp.example.com/keys`",
         ),
         ("idp:8080/keys", "write `https://idp:8080/keys`"),
-        ("hush-hush-secret", "is written in `jwks`"),
-        ("aHVzaA/odXNo+aHVzaA==", "is written in `jwks`"),
+        ("hush-hush-secret", "write it in `jwks`, as"),
+        ("aHVzaA/odXNo+aHVzaA==", "write it in `jwks`, as"),
     ] {
         let content = format!("jwtRules:\n- issuer: a\n  jwksUri: {written}\n");
         let (_, _, said) = mistake("address.yaml", &content);

@@ -137,8 +137,8 @@ fn address(name: &str, written: &str, message: &str) -> Option<String> {
     } else if is_host {
         format!("write `https://{written}`")
     } else {
-        "a secret that is shared with the issuer is written in `jwks`, as {\"keys\": [{\"kty\": \"oct\", \
-         \"k\": ...}]}, with its base64url for `k`"
+        "if this is a secret that the issuer shares with you, write it in `jwks`, as {\"keys\": [{\"kty\": \
+         \"oct\", \"k\": ...}]}, with its base64url for `k`"
             .to_owned()
     })
 }
