@@ -101,7 +101,7 @@ fn every_mistake_is_listed_at_once() {
              nothing: write one, or remove it",
             "resources[2].spec.rules[0].to[0].operation.ports[0]: not a port: write a number from 0 \
              to 65535 in quotes",
-            "resources[2].spec.rules[1].when[0].key: unknown attribute: write one of \
+            "resources[2].spec.rules[1].when[0].key: unknown attribute; the attributes are \
              `request.headers[...]`, `request.auth.claims[...]`, `request.auth.principal`, \
              `request.auth.audiences`, `request.auth.presenter`, `source.ip`, `source.namespace`, \
              `source.principal`, `source.serviceAccount`, `source.trustDomain`, `remote.ip`, \
@@ -1122,7 +1122,7 @@ fn names_stand_in_logs() {
             let [mistake] = &found[..] else {
                 panic!("{odd:?} {configuration}: {found:?}");
             };
-            let expected = format!("{place}: a name stands in logs");
+            let expected = format!("{place}: names are written to logs");
             assert!(mistake.starts_with(&expected), "{odd:?}: {mistake}");
         }
     }

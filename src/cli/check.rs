@@ -24,7 +24,7 @@ use super::document::{Carrier, flattened, is_mentioned};
 use super::files::{Content, Files, Named};
 use super::finding::{Finding, Format, Severity, print};
 use super::progress::Progress;
-use super::source::{Node, Source, Unreadable};
+use super::source::{Node, Source, Unreadable, not_filled_in};
 use super::tally::Tally;
 use super::test::Suite;
 use super::{Failure, Status, shown};
@@ -257,7 +257,7 @@ impl Checked {
     ) {
         for found in found {
             let (severity, code) = match are_warnings {
-                true => (Severity::Advice, Code::of_warning(&found.message)),
+                true => (Severity::Advice, Code::of_warning(found.topic)),
                 false => (Severity::Mistake, Code::Mistake),
             };
             let (span, message, help) = mistake_at(found, &subject.node, &source.text);
@@ -289,6 +289,7 @@ impl Checked {
         let mut findings = self.findings;
         findings.extend(self.resources.finish());
         findings.extend(self.kubernetes.finish());
+        findings.iter_mut().for_each(of_template);
         let mut files: HashMap<*const Source, usize> = HashMap::new();
         for finding in &findings {
             let next = files.len();
@@ -299,8 +300,21 @@ impl Checked {
             (file.copied(), finding.span.start, finding.severity)
         };
         findings.sort_by_key(order);
-        findings.dedup_by(|one, other| order(one) == order(other) && one.message == other.message);
+        let place = |finding: &Finding| (Rc::as_ptr(&finding.source), finding.span.start);
+        findings.dedup_by(|one, other| place(one) == place(other) && one.message == other.message);
         (once_a_file(findings), self.tally, self.failures)
+    }
+}
+
+/// Of a value that has to be filled in nothing else can be said.
+fn of_template(finding: &mut Finding) {
+    let value = finding.source.text.get(finding.span.clone());
+    let is_scalar = |value: &&str| !value.starts_with('{') && !value.contains(": ");
+    let template = value.filter(is_scalar).and_then(not_filled_in);
+    if let Some((message, help)) = template.filter(|_| finding.severity == Severity::Advice) {
+        finding.code = Code::NotFilledIn;
+        finding.message = message.to_owned();
+        finding.help = Some(help.to_owned());
     }
 }
 

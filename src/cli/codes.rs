@@ -4,6 +4,8 @@ use clap::builder::PossibleValue;
 
 use clap::ValueEnum;
 
+use crate::config::reader::Topic;
+
 /// What people read of each.
 const PAGE: &str = include_str!("../../docs/advice.md");
 /// Where that is on the web.
@@ -61,6 +63,7 @@ codes! {
     NoTimeouts "no-timeouts",
     NoTokenThere "no-token-there",
     NoVmId "no-vm-id",
+    NotFilledIn "not-filled-in",
     NotNormalized "not-normalized",
     NotRead "not-read",
     PathForms "path-forms",
@@ -96,19 +99,14 @@ impl Code {
     }
 
     /// Of what the plugin says when it loads a configuration that it takes.
-    pub(super) fn of_warning(message: &str) -> Self {
-        if message.contains("every token of this issuer will be refused") {
-            Self::NoKeys
-        } else if message.contains("address of the issuer's metadata") {
-            Self::MetadataAddress
-        } else if message.contains("refuse nobody") {
-            Self::ReportOnly
-        } else if message.contains("left out") {
-            Self::KeyLeftOut
-        } else if message.starts_with("a selector without labels") {
-            Self::EmptySelector
-        } else {
-            Self::WhenLoaded
+    pub(super) fn of_warning(topic: Topic) -> Self {
+        match topic {
+            Topic::EmptySelector => Self::EmptySelector,
+            Topic::KeyLeftOut => Self::KeyLeftOut,
+            Topic::MetadataAddress => Self::MetadataAddress,
+            Topic::NoKeys => Self::NoKeys,
+            Topic::ReportOnly => Self::ReportOnly,
+            Topic::Other => Self::WhenLoaded,
         }
     }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-pub(super) use self::diagnosis::RENDER;
+pub(super) use self::diagnosis::not_filled_in;
 pub(super) use self::node::{Content, Name, Node};
 use self::within::Within;
 use super::Failure;
@@ -95,10 +95,15 @@ impl Source {
     fn is_json(&self) -> bool {
         match Path::new(&self.name).extension() {
             Some(extension) => extension == "json",
-            // YAML takes names without quotes, which JSON doesn't.
+            // YAML takes names without quotes, which JSON doesn't. Neither has comments with slashes.
             None => {
                 let rest = self.text.trim_start().strip_prefix('{');
-                rest.is_some_and(|rest| rest.trim_start().starts_with(['"', '}']))
+                let rest = rest.map(str::trim_start);
+                rest.is_some_and(|rest| {
+                    ["\"", "}", "//", "/*"]
+                        .iter()
+                        .any(|start| rest.starts_with(start))
+                })
             }
         }
     }

@@ -70,7 +70,7 @@ fn check_claim(fields: &ClaimFields, input: &Input<'_>) {
         || lists.iter().any(|list| list.is_some());
     match fields.present {
         Some(false) if compares => {
-            input.mistake("a claim that isn't there compares with nothing: write `present` alone");
+            input.mistake("`present: false` can't stand beside a comparison: write it alone");
         }
         None if !compares => input.mistake(
             "write what the claim must be: `present`, `equals`, `notEquals`, `atLeast`, `atMost`, \
@@ -219,7 +219,7 @@ impl Read for Listed {
     fn read(input: &Input<'_>) -> Option<Self> {
         let items = Vec::<Each>::read(input)?;
         if items.is_empty() {
-            input.mistake("an empty list compares with nothing: write what must be there, or not");
+            input.mistake("the list is empty: write at least one value");
         }
         Some(Self(items.into_iter().map(|Each(item)| item).collect()))
     }

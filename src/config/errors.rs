@@ -44,7 +44,7 @@ fn check_errors(errors: &Errors, input: &Input<'_>) {
     let header = errors.reason_header.as_ref();
     if let Some(OutputHeader(name)) = header.filter(|header| !can_be_added(&header.0)) {
         input.mistake(format!(
-            "`reasonHeader`: an answer is read by its `{name}`: choose another header"
+            "`reasonHeader`: clients read answers by `{name}`: choose another header"
         ));
     }
 }
@@ -156,7 +156,7 @@ impl Read for Reasons {
             return Some(Self(pattern));
         }
         input.mistake(
-            "no reason that can have another answer: write a code such as `jwt_expired`, or a \
+            "unknown reason: write a code such as `jwt_expired`, or a \
              pattern such as `jwt_*`",
         );
         None

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::reader::{Dialect, Input, Read, record};
+use super::reader::{Dialect, Input, Read, Topic, record};
 use super::schema::{Schemas, a, any_of, one_of};
 use super::scope::Scope;
 use super::text::{HeaderName, OutputHeader, Text};
@@ -146,6 +146,7 @@ pub(super) fn check_rule(rule: &JwtRule, input: &Input<'_>) {
     }
     if rule.jwks_uri.as_ref().is_some_and(is_metadata) {
         input.warn(
+            Topic::MetadataAddress,
             "`jwksUri` looks like the address of the issuer's metadata, not of its key set: remove it, and \
              the key set is found by the issuer's name; or write what `jwks_uri` says there",
         );
@@ -164,6 +165,7 @@ pub(super) fn check_rule(rule: &JwtRule, input: &Input<'_>) {
 pub(super) fn warn_of_reports(report_only: Option<bool>, input: &Input<'_>) {
     if report_only == Some(true) {
         input.warn(
+            Topic::ReportOnly,
             "bad tokens of this rule refuse nobody, and are only told of: remove `reportOnly` when you \
              know what it would refuse",
         );
@@ -183,6 +185,7 @@ fn check_issuer(issuer: Option<&str>, input: &Input<'_>) {
     match issuer.map(Origin::of_issuer) {
         Some(Some(origin)) => check_address(origin.uri(), input),
         Some(None) => input.warn(
+            Topic::NoKeys,
             "neither `jwks` nor `jwksUri` is written, and the issuer's name doesn't tell where its \
              keys are: every token of this issuer will be refused",
         ),
@@ -236,7 +239,7 @@ impl Read for InlineKeySet {
             Ok(keys) => {
                 keys.warnings()
                     .iter()
-                    .for_each(|warning| input.warn(warning));
+                    .for_each(|warning| input.warn(Topic::KeyLeftOut, warning));
                 Some(Self(keys))
             }
             Err(error) => {

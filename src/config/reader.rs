@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 pub(crate) use self::record::record;
-pub(crate) use self::report::Report;
 pub use self::report::{Mistake, Mistakes};
+pub(crate) use self::report::{Report, Topic};
 use super::place::Place;
 use super::schema::{Schemas, a, map_of};
 
@@ -87,12 +87,14 @@ impl<'a> Input<'a> {
         self.report.mistakes.borrow_mut().push(Mistake {
             place: self.place(),
             is_name,
+            topic: Topic::Other,
             message,
         });
     }
 
-    pub(crate) fn warn(&self, message: impl Into<String>) {
+    pub(crate) fn warn(&self, topic: Topic, message: impl Into<String>) {
         let warning = Mistake::at(self.place(), message);
+        let warning = Mistake { topic, ..warning };
         self.report.warnings.borrow_mut().push(warning);
     }
 

@@ -21,7 +21,7 @@ impl AsRef<str> for Text {
     }
 }
 
-/// What something is called. It stands in logs, and so in one line that reads from left to right.
+/// What something is called. It is written to logs, and so in one line that reads from left to right.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Name(pub(crate) String);
 
@@ -31,7 +31,7 @@ impl Name {
         let turns = |letter| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         let is_odd = |letter: char| letter.is_control() || turns(letter);
         name.contains(is_odd).then_some(
-            "a name stands in logs: write one without control characters and such as change the \
+            "names are written to logs: leave out control characters, and those that change the \
              direction of text",
         )
     }

@@ -25,7 +25,7 @@ impl Read for Verification {
             "host" => Some(Self::Host),
             "wasm" => Some(Self::Wasm),
             _ => {
-                input.mistake("nobody who verifies: write `auto`, `host` or `wasm`");
+                input.mistake("unknown verifier: write `auto`, `host` or `wasm`");
                 None
             }
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::authz::TrustDomains;
 use crate::config::legacy::PortSelector;
-use crate::config::reader::{Input, Read, record};
+use crate::config::reader::{Input, Read, Topic, record};
 use crate::config::schema::Schemas;
 use crate::config::text::{Text, text};
 use crate::config::{ServicePort, Workload};
@@ -85,7 +85,10 @@ record! {
 
 fn check_selector(selector: &Selector, input: &Input<'_>) {
     if selector.match_labels.is_empty() {
-        input.warn("a selector without labels selects every workload");
+        input.warn(
+            Topic::EmptySelector,
+            "a selector without labels selects every workload",
+        );
     }
     for (name, value) in &selector.match_labels {
         if name.is_empty() {

@@ -56,13 +56,13 @@ pub(super) fn instead(text: &str) -> Option<String> {
         return None;
     }
     if text.starts_with("https://") || text.starts_with("http://") {
-        return Some("no key set but an address: that belongs in `jwksUri`".to_owned());
+        return Some("this is an address, not a key set: write it in `jwksUri`".to_owned());
     }
     let lines = text.split_ascii_whitespace().collect::<String>();
     let der = STANDARD.decode(lines).unwrap_or_default();
     Some(match key::label(&der) {
         Some(label) => format!(
-            "no key set but the inside of a PEM block: write `-----BEGIN {label}-----` in a line \
+            "this is the inside of a PEM block: write `-----BEGIN {label}-----` in a line \
              above it and `-----END {label}-----` below"
         ),
         None => format!(
@@ -76,12 +76,12 @@ pub(super) fn instead(text: &str) -> Option<String> {
 pub(super) fn no_key_set(document: &Value) -> &'static str {
     let has = |name| document.get(name).is_some();
     if has("jwks_uri") {
-        "no key set but an issuer's metadata: name its `jwks_uri`; or leave `jwksUri` out, and it is \
-         found by the issuer's name"
+        "this is an issuer's metadata, not a key set: name its `jwks_uri`; or leave `jwksUri` out, and \
+         it is found by the issuer's name"
     } else if has("kty") {
-        "no key set but one key: write {\"keys\": [...]} around it"
+        "this is one key, not a set: write {\"keys\": [...]} around it"
     } else if document.is_array() {
-        "no key set but a list: write {\"keys\": [...]} around its items"
+        "this is a list, not a key set: write {\"keys\": [...]} around its items"
     } else {
         NO_KEY_SET
     }
@@ -102,7 +102,7 @@ mod tests {
                 bare,
                 "write `-----BEGIN PUBLIC KEY-----` in a line above it",
             ),
-            ("https://idp.test/keys", "that belongs in `jwksUri`"),
+            ("https://idp.test/keys", "write it in `jwksUri`"),
             (secret, "a shared secret is {\"keys\": [{\"kty\": \"oct\""),
             ("c2VjcmV0c2VjcmV0", "a shared secret is {\"keys\""),
             ("", "it is empty"),
@@ -113,7 +113,7 @@ mod tests {
             ("\u{feff}{}", "it begins with a byte order mark"),
             (
                 r#"{"issuer":"https://idp.test","jwks_uri":"https://idp.test/keys"}"#,
-                "no key set but an issuer's metadata: name its `jwks_uri`",
+                "this is an issuer's metadata, not a key set: name its `jwks_uri`",
             ),
             (
                 r#"{"kty":"oct","k":"x"}"#,

@@ -58,8 +58,8 @@ fn work_is_bounded() {
         format!("apiVersion: v1\nkind: ConfigMap\ndata:\n{all}  jwtRules.yaml: \"jwtRules: [\"\n")
     };
     for (content, says) in [
-        (within(&merge_keys(39)), "bracket"),
-        (within(&many), "bracket"),
+        (within(&merge_keys(39)), "isn't closed"),
+        (within(&many), "isn't closed"),
         (merge_keys(100), "merge keys"),
         (merge_keys(400), "merge keys"),
         (merge_keys(2000), "merge keys"),
@@ -130,13 +130,79 @@ fn mistakes_are_named_where_they_are() {
             "to:\n- operation:\n    paths: [/a]\n   methods: [GET]\n",
             4,
             1,
-            "indented by 3, and what it could go on with by 4 or 2",
+            "this line starts in column 4: start it in column 5 to go on with line 3, or in column 3 to go on with \
+             line 2",
+        ),
+        (
+            "to:\n- operation:\n    paths: [/a]\n  b: c\n d: e\n",
+            5,
+            1,
+            "in column 3 to go on with line 4, or in column 1 to go on with line 2",
+        ),
+        (
+            "spec:\n  rules:\n - to: []\n",
+            3,
+            1,
+            "this `- ` starts in column 2: start it in column 3 to belong to the line above",
+        ),
+        (
+            "when:\n- key: a\n   values: [b]\n",
+            3,
+            1,
+            "starts in column 4, and the one above, which has a value of its own, in column 3",
+        ),
+        (
+            "rules:\n    - from:\n    to: []\n",
+            3,
+            1,
+            "in the column of the `- ` in line 2: start it in column 7 to go on with that item",
+        ),
+        (
+            "  kind: A\nmetadata: {}\n",
+            2,
+            1,
+            "starts in column 1, and the first of the document in column 3",
+        ),
+        (
+            "kind: A\nmetadata\nspec: {}\n",
+            2,
+            1,
+            "a `:` with a blank behind it is missing in this line",
+        ),
+        (
+            "kind: A\nspec:{}\n",
+            2,
+            1,
+            "a `:` with a blank behind it is missing in this line",
+        ),
+        (
+            "kind: A\n<<<<<<< HEAD\nspec: {}\n=======\n",
+            2,
+            1,
+            "left of a merge",
+        ),
+        ("paths: - /a\n", 1, 8, "only where a line starts"),
+        ("paths: [- /a]\n", 1, 9, "between brackets there are commas"),
+        ("paths: [/a\n", 1, 8, "this `[` isn't closed"),
+        ("paths: [/a}\n", 1, 8, "a `[` is closed by a `}`"),
+        (
+            "path: |/a\n",
+            1,
+            7,
+            "text that starts with one needs quotes",
+        ),
+        ("path: &\n", 1, 7, "text that starts with `&` needs quotes"),
+        (
+            "path: !a[b]\n",
+            1,
+            7,
+            "text that starts with `!` needs quotes",
         ),
         (
             "metadata:\n  name: a\n   namespace: b\n",
             3,
             1,
-            "indented by 3, and the one above",
+            "starts in column 4, and the one above",
         ),
         ("name: a: b\n", 1, 1, "needs quotes"),
         ("spec:\n  rules:\n\t- to: []\n", 3, 1, "a tab"),
@@ -170,6 +236,14 @@ fn mistakes_are_named_where_they_are() {
     for (content, says) in [
         ("{\n  // why\n  \"jwtRules\": []\n}", "comments"),
         ("{\"a\": {{ .Values.x }} }", "helm template"),
+        ("{\"a\": [1,]}", "a comma with nothing behind it"),
+        ("{\"a\": 1 \"b\": 2}", "a `,` or a `}` is missing"),
+        ("{\"a\": 'b'}", "double quotes only"),
+        ("{a: 1}", "a name needs double quotes"),
+        ("{\"a\": [1", "a `]` is missing"),
+        ("{\"a\": \"b", "a quote isn't closed"),
+        ("{\"a\": \"\\d\"}", "begins an escape"),
+        ("{\"a\": \"\n\"}", "a line break or a tab in quotes"),
         ("\u{feff}{\"jwtRules\": []}", "byte order mark"),
     ] {
         let (_, _, said) = mistake("named.json", content);
@@ -180,17 +254,141 @@ fn mistakes_are_named_where_they_are() {
     }
 }
 
-/// What isn't filled in is a template, also where it is YAML.
+/// What isn't filled in is a template, also if it is YAML, and nothing else is said of it.
 #[test]
 fn templates_that_are_yaml() {
-    for content in [
-        "jwtRules: [{ issuer: a, jwksUri: \"${JWKS}\" }]\n",
-        "jwtRules: [{ issuer: a, jwksUri: \"{{ .Values.jwks }}\" }]\n",
-        "authorizationPolicies: [{ name: a, action: \"{{ .action }}\" }]\n",
+    for (content, says) in [
+        (
+            "jwtRules: [{ issuer: a, jwksUri: \"${JWKS}\" }]\n",
+            "envsubst",
+        ),
+        (
+            "jwtRules: [{ issuer: a, jwksUri: \"{{ .Values.jwks }}\" }]\n",
+            "helm template",
+        ),
+        (
+            "jwtRules: [{ issuer: a, jwksUri: \"https://<no value>/k\" }]\n",
+            "a value that nobody set",
+        ),
+        (
+            "authorizationPolicies: [{ name: a, action: \"{{ .action }}\" }]\n",
+            "helm template",
+        ),
     ] {
         let (_, _, said) = mistake("template.yaml", content);
-        assert!(said.contains("helm template"), "{content}{said}");
+        assert!(said.contains(says), "{content}{said}");
     }
+    let policy = |method: &str, path: &str| {
+        let file = folder("yaml-filled").join("file.yaml");
+        let content = format!(
+            "authorizationPolicies: [{{ name: a, action: DENY, rules: [{{ to: [{{ operation: {{ methods: \
+             [\"{method}\"], paths: [\"{path}\"] }} }}] }}] }}]\n"
+        );
+        fs::write(&file, content).expect("a file");
+        let (printed, _) = portcullis(&["check", "--format=json", file.to_str().expect("UTF-8")]);
+        let found: Value = serde_json::from_str(&printed).expect("JSON");
+        let found = found.as_array().cloned().unwrap_or_default();
+        let text = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
+        let found = found
+            .iter()
+            .map(|one| (text(one, "code"), text(one, "message")));
+        found.collect::<Vec<_>>()
+    };
+    let not_filled_in = "this is a template, which isn't filled in";
+    assert_eq!(
+        policy("{{ .method }}", "/a"),
+        [("not-filled-in".to_owned(), not_filled_in.to_owned())]
+    );
+    // Two things that are wrong with one value are one.
+    assert_eq!(
+        policy("GET", "${PATHS}"),
+        [("mistake".to_owned(), not_filled_in.to_owned())]
+    );
+    assert_eq!(policy("GET", "/a/{*}/$b"), []);
+    assert_eq!(policy("get", "/a")[0].0, "never-matches");
+}
+
+/// An attribute that is nearly right is named before all others, and brackets are written as they should be.
+#[test]
+fn attributes_that_are_nearly_right() {
+    for (key, says) in [
+        (
+            "request.auth.claim[x]",
+            "unknown attribute `request.auth.claim[x]`: write `request.auth.claims[x]`",
+        ),
+        ("request.header[x-y]", "write `request.headers[x-y]`"),
+        ("source.IP", "write `source.ip`"),
+        ("destination.ports", "write `destination.port`"),
+        (
+            "request.auth.claims.groups",
+            "brackets: `request.auth.claims[groups]`",
+        ),
+        (
+            "request.auth.claims.realm_access.roles",
+            "brackets: `request.auth.claims[realm_access][roles]`",
+        ),
+        (
+            "request.auth.claims[groups",
+            "brackets: `request.auth.claims[groups]`",
+        ),
+        ("request.headers.x-a", "`request.headers[x-a]`"),
+        (
+            "request.headers[X Y]",
+            "of letters, digits and `-`: `request.headers[User-Agent]`",
+        ),
+    ] {
+        let content = format!(
+            "authorizationPolicies: [{{ name: a, rules: [{{ when: [{{ key: \"{key}\", values: [a] }}] }}] }}]\n"
+        );
+        let (_, _, said) = mistake("attribute.yaml", &content);
+        assert!(said.contains(says), "{key}: {said}");
+    }
+    let content =
+        "authorizationPolicies: [{ name: a, rules: [{ when: [{ key: moon, values: [a] }] }] }]\n";
+    let (_, _, said) = mistake("attribute.yaml", content);
+    assert!(
+        said.contains("unknown attribute `moon`\\\"")
+            || said.contains("unknown attribute `moon`\""),
+        "{said}"
+    );
+    assert!(said.contains("the attributes are"), "{said}");
+}
+
+/// What stands in the place of a key set's address, of which no secret is printed.
+#[test]
+fn what_is_no_address_of_a_key_set() {
+    for (written, says) in [
+        (
+            r#"'{"keys":[{"kty":"RSA","n":"abc","e":"AQAB"}]}'"#,
+            "this is a key set: write it in `jwks`",
+        ),
+        ("\"-----BEGIN PUBLIC KEY-----\"", "this is a key set"),
+        (
+            "idp.example.com/keys",
+            "write `https://idp.example.com/keys`",
+        ),
+        ("idp:8080/keys", "write `https://idp:8080/keys`"),
+        ("hush-hush-secret", "write it in `jwks`, as"),
+        ("aHVzaA/odXNo+aHVzaA==", "write it in `jwks`, as"),
+    ] {
+        let content = format!("jwtRules:\n- issuer: a\n  jwksUri: {written}\n");
+        let (_, _, said) = mistake("address.yaml", &content);
+        assert!(said.contains(says), "{written}: {said}");
+        let file = folder("yaml-address").join("file.yaml");
+        fs::write(&file, &content).expect("a file");
+        let (printed, _) = portcullis(&["check", file.to_str().expect("UTF-8")]);
+        for secret in ["hush-hush", "aHVza", "odXNo"] {
+            assert!(
+                !printed.contains(secret) && !said.contains(secret),
+                "{printed}{said}"
+            );
+        }
+    }
+    let (_, _, said) = mistake(
+        "address.yaml",
+        "jwtRules:\n- issuer: a\n  jwksUri: ftp://a.test/k\n",
+    );
+    assert!(said.ends_with("null"), "{said}");
 }
 
 #[test]
@@ -201,6 +399,12 @@ fn what_belongs_further_in() {
     );
     assert!(said.contains("indent what belongs to it"), "{said}");
     assert_eq!(line, 5);
+    let (line, _, said) = mistake(
+        "comment.yaml",
+        "jwtRules:\n- issuer: a\n  // mine: b\n  jwksUri: https://a.test/k\n",
+    );
+    assert!(said.contains("a comment starts with `#`"), "{said}");
+    assert_eq!(line, 3);
 }
 
 #[test]
@@ -247,7 +451,17 @@ fn standard_input() {
             "1 token rule",
             0,
         ),
-        ("{\"jwtRules\": [],}", "not JSON: trailing comma", 1),
+        ("{\"jwtRules\": [],}", "not JSON: a comma with nothing", 1),
+        (
+            "{\n  // why\n  \"jwtRules\": []\n}",
+            "JSON has no comments",
+            1,
+        ),
+        (
+            "{ # why\n  \"jwtRules\": [{ \"issuer\": \"a\", \"audiences\": [\"b\"], \"jwksUri\": \"https://a.test/k\" }] }",
+            "1 token rule",
+            0,
+        ),
         ("{{ .Values.x }}\n", "helm template", 1),
         ("{{- range .Values.x }}\nkind: A\n", "helm template", 1),
     ] {

@@ -86,7 +86,7 @@ fn conditions_on_claims() {
     let part = "write exactly one of `header`, `host` and `pathSegment`";
     let star = "write one `*` for the part of the host: `*.example.com`, or `*`";
     let segment = "not a segment: count from 1, to 255";
-    let empty = "an empty list compares with nothing: write what must be there, or not";
+    let empty = "the list is empty: write at least one value";
     for (when, expected) in [
         (json!({ "claim": "a", "equals": true }), None),
         (
@@ -103,7 +103,7 @@ fn conditions_on_claims() {
             json!({ "claim": "a", "present": false, "equals": 1 }),
             Some((
                 "",
-                "a claim that isn't there compares with nothing: write `present` alone",
+                "`present: false` can't stand beside a comparison: write it alone",
             )),
         ),
         (

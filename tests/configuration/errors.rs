@@ -61,7 +61,7 @@ fn mistakes_in_them() {
         ),
         (
             json!({ "reasonHeader": "grpc-status" }),
-            "errors: `reasonHeader`: an answer is read by its `grpc-status`: choose another header",
+            "errors: `reasonHeader`: clients read answers by `grpc-status`: choose another header",
         ),
     ] {
         assert_eq!(errors(&wrong), [mistake], "{wrong}");
@@ -92,7 +92,7 @@ fn mistakes_in_them() {
         assert_eq!(
             errors(&json!({ "overrides": [{ "reasons": [reason], "status": 403 }] })),
             [
-                "errors.overrides[0].reasons[0]: no reason that can have another answer: write a code such \
+                "errors.overrides[0].reasons[0]: unknown reason: write a code such \
                  as `jwt_expired`, or a pattern such as `jwt_*`"
             ],
             "{reason}"

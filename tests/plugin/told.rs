@@ -115,7 +115,7 @@ fn why_keys_can_not_be_had() {
             200,
             &[],
             metadata.as_bytes(),
-            "no key set but an issuer's metadata",
+            "this is an issuer's metadata, not a key set",
         ),
     ] {
         let vm = fixture.vm();

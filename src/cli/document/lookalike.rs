@@ -62,7 +62,7 @@ pub(super) fn find(document: &Node, source: &Source) -> Option<Lookalike> {
         if let Some(own) = said.name.filter(|_| !said.is_written_as(name)) {
             return Some(Lookalike {
                 span: own.span.clone(),
-                message: format!("`{}` says nothing: write `{name}`", own.text),
+                message: format!("unknown field `{}`: write `{name}`", own.text),
             });
         }
     }
@@ -85,7 +85,7 @@ pub(super) fn find(document: &Node, source: &Source) -> Option<Lookalike> {
                 &kind
             }),
             message: format!(
-                "`apiVersion` is missing, without which this {} is none: write `apiVersion: {right}`",
+                "`apiVersion` is missing, so this is read as no {}: write `apiVersion: {right}`",
                 meant.unwrap_or(kind.text)
             ),
         }
@@ -93,8 +93,8 @@ pub(super) fn find(document: &Node, source: &Source) -> Option<Lookalike> {
         Lookalike {
             span: at(&version),
             message: format!(
-                "`{}` has no {} that is read here: write `apiVersion: {right}`",
-                version.text, kind.text
+                "Portcullis reads no {} of `{}`: write `apiVersion: {right}`",
+                kind.text, version.text
             ),
         }
     } else {
@@ -102,7 +102,7 @@ pub(super) fn find(document: &Node, source: &Source) -> Option<Lookalike> {
         Lookalike {
             span: at(&kind),
             message: format!(
-                "`{}` of `{}` is no kind that is read here: write {instead}",
+                "Portcullis reads no `{}` of `{}`: write {instead}",
                 kind.text, version.text
             ),
         }

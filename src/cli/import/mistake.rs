@@ -64,8 +64,8 @@ fn told(gathered: &Gathered, mistake: &Mistake) -> Failure {
     };
     let mistake = Mistake {
         place,
-        is_name: mistake.is_name,
         message,
+        ..mistake.clone()
     };
     let (span, message, help) = mistake_at(&mistake, node, &source.text);
     let help = help.map_or(String::new(), |help| format!("; {help}"));

@@ -231,7 +231,13 @@ fn is_known(name: &str, written: &str) -> bool {
     written.is_empty()
         || starts.iter().any(|start| written.starts_with(start))
         || [".json", ".pem"].iter().any(|end| written.ends_with(end))
-        || name != "jwks" && (written.len() < SHORT || written.contains(['.', ':', '/']))
+        || name != "jwks" && (written.len() < SHORT || is_address(written))
+}
+
+/// Whether a host with a dot or a port stands first. Base64 has neither, but has slashes.
+fn is_address(written: &str) -> bool {
+    let host = written.split('/').next().unwrap_or_default();
+    host.contains(['.', ':'])
 }
 
 /// `https://name:password@host`.

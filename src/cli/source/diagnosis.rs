@@ -1,53 +1,35 @@
 //! What is probably wrong with text that is no document, in the words of who wrote it.
 
+mod indentation;
+mod json;
+mod quotes;
+mod template;
+mod words;
+
 use std::ops::Range;
 
+use self::indentation::indentation;
+pub(super) use self::json::of_json;
+use self::quotes::{open_quote, quote};
+pub(in crate::cli) use self::template::not_filled_in;
+use self::template::template;
+use self::words::in_plain_words;
 use super::Unreadable;
-
-/// How to come from a template to a document.
-pub(in crate::cli) const RENDER: &str =
-    "this is a template: render it first, as in `helm template ... | portcullis check -`";
-
-/// What begins an expression in templates of Go, Helm and Jinja.
-const TEMPLATES: [&str; 2] = ["{{", "{%"];
 
 /// What to say of text that isn't YAML, of which the parser says this at a place.
 pub(super) fn of_yaml(text: &str, at: usize, said: &str) -> Unreadable {
     let lines = Lines { text, at };
     let found = template(&lines)
+        .or_else(|| conflict(&lines))
         .or_else(|| tab(&lines, said))
         .or_else(|| star(&lines, said))
         .or_else(|| quote(&lines, said))
         .or_else(|| character(&lines, said))
-        .or_else(|| indentation(&lines, said))
-        .or_else(|| bounds(&lines, said));
-    let (span, message) = found.unwrap_or_else(|| (at..at, said.to_owned()));
+        .or_else(|| indentation(&lines, said));
+    let (span, message) = found.unwrap_or_else(|| (at..at, in_plain_words(said).to_owned()));
     Unreadable {
         span,
         message: format!("not YAML: {message}"),
-    }
-}
-
-/// The same of JSON.
-pub(super) fn of_json(text: &str, at: usize, said: &str) -> Unreadable {
-    let lines = Lines { text, at };
-    let rest = text.get(at..).unwrap_or_default();
-    let message = match rest.chars().next() {
-        _ if text.starts_with('\u{feff}') => "a byte order mark: save the file without".to_owned(),
-        Some('/' | '#') => format!("{said}: JSON has no comments, YAML has (`# ...`)"),
-        _ => match template(&lines) {
-            Some((span, message)) => {
-                return Unreadable {
-                    span,
-                    message: format!("not JSON: {message}"),
-                };
-            }
-            None => said.to_owned(),
-        },
-    };
-    Unreadable {
-        span: at..at,
-        message: format!("not JSON: {message}"),
     }
 }
 
@@ -93,6 +75,13 @@ impl<'t> Lines<'t> {
         self.before().find(|(_, line)| says(line))
     }
 
+    /// The number of the line at which the parser stopped, counted from 1.
+    fn number(&self) -> usize {
+        let (start, _) = self.last();
+        let before = self.text.get(..start).unwrap_or(self.text);
+        before.matches('\n').count() + 1
+    }
+
     /// Line and column, counted from 1.
     fn position(&self, at: usize) -> String {
         let before = self.text.get(..at).unwrap_or(self.text);
@@ -102,51 +91,24 @@ impl<'t> Lines<'t> {
     }
 }
 
-/// How far a line is indented.
-fn indent(line: &str) -> usize {
-    line.len() - line.trim_start_matches(' ').len()
-}
-
-/// The quote of a line that isn't closed on it, and whether a place is in quotes.
-fn open_quote(line: &str, until: usize) -> Option<(usize, char)> {
-    let mut open: Option<(usize, char)> = None;
-    let mut may_open = true;
-    let mut letters = line.char_indices().peekable();
-    while let Some((at, letter)) = letters.next().filter(|(at, _)| *at < until) {
-        match open {
-            Some((_, '"')) if letter == '\\' => drop(letters.next()),
-            Some((_, quote)) if letter == quote => {
-                let is_doubled = quote == '\'' && letters.peek().is_some_and(|(_, c)| *c == '\'');
-                match is_doubled {
-                    true => drop(letters.next()),
-                    false => open = None,
-                }
-            }
-            Some(_) => {}
-            None if matches!(letter, '"' | '\'') && may_open => open = Some((at, letter)),
-            None if letter == '#' && line.get(..at).is_some_and(|rest| rest.ends_with(' ')) => {
-                return None;
-            }
-            None => {}
-        }
-        may_open = matches!(letter, ',' | ':' | '-' | '?' | '[' | '{') || letter == ' ' && may_open;
-    }
-    open
-}
-
-fn template(lines: &Lines<'_>) -> Found {
-    let expression = |(start, line): (usize, &str)| {
-        let mut starts = TEMPLATES.iter().filter_map(|begin| line.find(begin));
-        let at = starts.find(|at| open_quote(line, *at).is_none())?;
-        Some((start + at..start + line.len(), RENDER.to_owned()))
+/// What two who changed the same lines have left there.
+fn conflict(lines: &Lines<'_>) -> Found {
+    let is_mark = |line: &str| {
+        line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ") || line == "======="
     };
-    expression(lines.last()).or_else(|| lines.before().filter_map(expression).last())
+    let last = std::iter::once(lines.last());
+    let mut near = last.chain(lines.above()).chain(lines.next());
+    let (start, line) = near.find(|(_, line)| is_mark(line))?;
+    let message = "left of a merge: choose what is to stay, and remove this line".to_owned();
+    Some((start..start + line.len(), message))
 }
 
 fn tab(lines: &Lines<'_>, said: &str) -> Found {
     let near = std::iter::once(lines.last());
     let mut near = near.chain(lines.above()).chain(lines.next());
-    let is_about_it = said.contains("tab") || said.contains("expected key");
+    let is_about_it = ["tab", "expected key", "document start"]
+        .iter()
+        .any(|part| said.contains(part));
     let (start, line) = near.find(|(_, line)| {
         let blank = line.len() - line.trim_start().len();
         line.get(..blank).is_some_and(|blank| blank.contains('\t'))
@@ -170,6 +132,7 @@ fn star(lines: &Lines<'_>, said: &str) -> Found {
         true => until,
         false => line.get(..until)?.rfind('*').or(line.find('*'))?,
     };
+    let is_about_it = is_about_it && open_quote(line, at).is_none();
     let word = line.get(at..)?;
     let end = word.find([' ', ',', ']', '}']).unwrap_or(word.len());
     let word = word.get(..end)?;
@@ -179,126 +142,9 @@ fn star(lines: &Lines<'_>, said: &str) -> Found {
     })
 }
 
-fn quote(lines: &Lines<'_>, said: &str) -> Found {
-    let is_about_it = said.contains("quoted scalar");
-    if !is_about_it || said.contains("escape") {
-        let escape = "in double quotes a `\\` begins an escape: write `'...'`, or `\\\\`";
-        return is_about_it.then(|| (lines.at..lines.at, format!("{said}; {escape}")));
-    }
-    let open = |(start, line): (usize, &str)| {
-        let (at, quote) = open_quote(line, line.len())?;
-        Some((start + at, quote))
-    };
-    let Some((at, quote)) = lines.before().find_map(open) else {
-        let message = match said.contains("trailing content") {
-            true => "text goes on behind a closing quote: is there a quote too few, or too many?",
-            false => "a quote isn't closed",
-        };
-        return Some((lines.at..lines.at, message.to_owned()));
-    };
-    if said.contains("indentation") && is_closed(lines.text, at, quote) {
-        let message = "text in quotes goes on in a line that isn't indented further than its key: indent \
-                       it, as YAML 1.2 asks (kubectl takes it as it is)";
-        return Some((lines.at..lines.at, message.to_owned()));
-    }
-    let opens = lines.position(at);
-    Some((
-        at..at + 1,
-        format!("the quote that opens at {opens} isn't closed"),
-    ))
-}
-
-/// Whether text in quotes ends, and nothing but the end of a value follows.
-fn is_closed(text: &str, at: usize, quote: char) -> bool {
-    let rest = text.get(at + 1..).unwrap_or_default();
-    let mut letters = rest.char_indices().peekable();
-    while let Some((at, letter)) = letters.next() {
-        match letter {
-            '\\' if quote == '"' => drop(letters.next()),
-            '\'' if quote == '\'' && letters.peek().is_some_and(|(_, next)| *next == '\'') => {
-                letters.next();
-            }
-            _ if letter == quote => {
-                let behind = rest.get(at + 1..).unwrap_or_default();
-                let behind = behind.lines().next().unwrap_or_default().trim();
-                return behind.is_empty() || behind.starts_with(['#', ',', ']', '}', ':']);
-            }
-            _ => {}
-        }
-    }
-    false
-}
-
 fn character(lines: &Lines<'_>, said: &str) -> Found {
     let letter = said.strip_prefix("unexpected character: `")?;
     let letter = letter.strip_suffix('\'').unwrap_or(letter);
     let message = format!("text that starts with {letter} needs quotes");
     Some((lines.at..lines.at, message))
-}
-
-fn indentation(lines: &Lines<'_>, said: &str) -> Found {
-    let (start, line) = lines.last();
-    let own = indent(line);
-    let span = start..start + line.len();
-    if said.contains("mapping values") {
-        let is_whole = |(_, above): &(usize, &str)| !above.trim_end().ends_with(':');
-        let above = lines
-            .above()
-            .filter(is_whole)
-            .map(|(_, above)| indent(above));
-        let message = match above.filter(|above| own > *above) {
-            Some(above) => format!(
-                "this line is indented by {own}, and the one above, which has a value of its own, by {above}: \
-                 start them in the same column"
-            ),
-            None => "a `: ` in text needs quotes around it".to_owned(),
-        };
-        return Some((span, message));
-    }
-    if !said.contains("expected key") {
-        return None;
-    }
-    // Columns in which something could go on.
-    let mut columns: Vec<usize> = Vec::new();
-    for (_, line) in lines.before() {
-        let word = line.trim_start();
-        if word.is_empty() || word.starts_with('#') {
-            continue;
-        }
-        let inner = word.trim_start_matches("- ").trim_start();
-        for column in [line.len() - inner.len(), indent(line)] {
-            if columns.last().is_none_or(|last| column < *last) {
-                columns.push(column);
-            }
-        }
-    }
-    let below = columns.iter().copied().find(|column| *column < own);
-    let beyond = columns.iter().copied().rfind(|column| *column > own);
-    match (columns.contains(&own), beyond, below) {
-        (false, Some(beyond), Some(below)) => {
-            let message = format!(
-                "this line is indented by {own}, and what it could go on with by {beyond} or {below}"
-            );
-            Some((span, message))
-        }
-        _ => None,
-    }
-}
-
-/// What is refused though it is YAML.
-fn bounds(lines: &Lines<'_>, said: &str) -> Found {
-    let message = if said.contains("MergeKeys") {
-        "too many merge keys (`<<`): write out what they stand for"
-    } else if said.contains("Depth") || said.contains("recursion") || said.contains("nesting") {
-        "nested too deep"
-    } else if said.contains("replay") || said.contains("Anchor") {
-        "aliases that stand for too much: write it out"
-    } else if said.contains("illegal placement of ':'") {
-        "a `:` where none can be: is a bracket before it not closed?"
-    } else if said.contains("did not find expected ','") {
-        "a `,` or a closing bracket is missing before this, or text with a bracket in it needs quotes"
-    } else {
-        return None;
-    };
-    Some((lines.at..lines.at, message.to_owned()))
 }

@@ -85,6 +85,23 @@ impl Node {
         names.iter().try_fold(self, |node, name| node.get(name))
     }
 
+    /// The value at a place.
+    pub(in crate::cli) fn at(&self, place: &Place) -> Option<&Self> {
+        self.behind(place.steps())
+    }
+
+    /// What holds the value at a place.
+    pub(in crate::cli) fn holder(&self, place: &Place) -> Option<&Self> {
+        self.behind(place.steps().split_last()?.1)
+    }
+
+    fn behind(&self, steps: &[Step]) -> Option<&Self> {
+        steps.iter().try_fold(self, |node, step| match step {
+            Step::Item(index) => node.items().get(*index),
+            Step::Member(name) => node.get(name),
+        })
+    }
+
     /// What to point at for what is wrong at a place.
     pub(in crate::cli) fn pointed(
         &self,
@@ -111,13 +128,7 @@ impl Node {
 
     /// The member at a place of which a message speaks first, in backticks.
     pub(in crate::cli) fn spoken_of(&self, place: &Place, message: &str) -> Option<Place> {
-        let object = place
-            .steps()
-            .iter()
-            .try_fold(self, |node, step| match step {
-                Step::Item(index) => node.items().get(*index),
-                Step::Member(name) => node.get(name),
-            })?;
+        let object = self.at(place)?;
         let mut words = message.split('`').skip(1).step_by(2);
         words.find_map(|word| {
             let mut steps = word.split(['.', '[']).filter(|step| !step.is_empty());

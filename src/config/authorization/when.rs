@@ -172,7 +172,7 @@ impl Key {
         if let Some(rest) = text.strip_prefix("request.headers") {
             return header_in_brackets(rest)
                 .map(Self::Header)
-                .ok_or("write the header in brackets: `request.headers[User-Agent]`");
+                .ok_or("write the header in brackets, of letters, digits and `-`: `request.headers[User-Agent]`");
         }
         if let Some(rest) = text.strip_prefix("experimental.") {
             return metadata(rest).ok_or(
@@ -200,14 +200,16 @@ impl Key {
                 Err("this attribute was replaced by the resource's `metadata.namespace`")
             }
             "destination.name" | "destination.user" => {
-                Err("this attribute is no more: the resource's `selector` says whom it is for")
+                Err("this attribute was removed: write a `selector` in the resource")
             }
-            _ => Err("unknown attribute: write one of `request.headers[...]`, \
+            _ => Err(
+                "unknown attribute; the attributes are `request.headers[...]`, \
                       `request.auth.claims[...]`, `request.auth.principal`, \
                       `request.auth.audiences`, `request.auth.presenter`, `source.ip`, \
                       `source.namespace`, `source.principal`, `source.serviceAccount`, \
                       `source.trustDomain`, `remote.ip`, `destination.ip`, `destination.port`, \
-                      `connection.sni`"),
+                      `connection.sni`",
+            ),
         }
     }
 }

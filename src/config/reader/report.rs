@@ -8,6 +8,23 @@ use serde_json::Value;
 use super::Input;
 use crate::config::place::Place;
 
+/// What a warning is about.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Topic {
+    /// A selector that selects everything.
+    EmptySelector,
+    /// A key of a key set, or a part of one, that isn't used.
+    KeyLeftOut,
+    /// A key set that is looked for at the address of metadata.
+    MetadataAddress,
+    /// An issuer whose keys can't be found.
+    NoKeys,
+    #[default]
+    Other,
+    /// A rule that only reports.
+    ReportOnly,
+}
+
 /// One thing that is wrong in a configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Mistake {
@@ -15,6 +32,7 @@ pub struct Mistake {
     pub place: Place,
     /// Whether it is the name there that is wrong, whatever its value.
     pub is_name: bool,
+    pub(crate) topic: Topic,
     /// What, and what to write instead.
     pub message: String,
 }
@@ -24,6 +42,7 @@ impl Mistake {
         Self {
             place,
             is_name: false,
+            topic: Topic::Other,
             message: message.into(),
         }
     }
