@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "cli/advice.rs"]
+mod advice;
 #[path = "cli/check.rs"]
 mod check;
 #[path = "cli/documents.rs"]

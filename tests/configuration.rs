@@ -79,7 +79,7 @@ fn every_mistake_is_listed_at_once() {
     assert_eq!(
         mistakes(&configuration),
         [
-            "colour: unknown field; the fields here are `resources`, `jwtRules`, \
+            "colour: unknown field; the fields here are `resources`, `jwtRules`, `requestAuthentications`, \
              `authorizationPolicies`, `extensionProviders`, `tokens`, `pathNormalization`, \
              `ambiguousPaths`, `corsPreflights`, `workload`, `jwks`, `defaults`, `verification`, `tokenCache`, \
              `maxWaitingRequests`, `dynamicMetadata`, `filterState`, `errors`, `ignoreHostPort`, \
@@ -87,7 +87,7 @@ fn every_mistake_is_listed_at_once() {
             "resources[0].spec.jwtRules[0].audience: unknown field; the fields here are `issuer`, \
              `audiences`, `jwksUri`, `jwks`, `fromHeaders`, `fromParams`, `fromCookies`, \
              `outputPayloadToHeader`, `forwardOriginalToken`, `outputClaimToHeaders`, `timeout`, \
-             `spaceDelimitedClaims`",
+             `spaceDelimitedClaims`, `presence`",
             "resources[0].spec.jwtRules[0].jwksUri: not an absolute URI: it must start with \
              https:// or http://",
             "resources[0].spec.jwtRules[1].jwks: no key set: expected {\"keys\": [...]}, or PEM; a shared \

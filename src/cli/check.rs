@@ -304,21 +304,28 @@ impl Checked {
     }
 }
 
-/// What nearly every rule of a file lacks is said of the first.
+/// What is true of most rules or configurations of a file is said of the first.
 fn once_a_file(findings: Vec<Finding>) -> Vec<Finding> {
-    let is_one = |finding: &Finding| finding.code == Code::AnyAudience;
-    let mut counts: HashMap<*const Source, usize> = HashMap::new();
-    for finding in findings.iter().filter(|finding| is_one(finding)) {
-        *counts.entry(Rc::as_ptr(&finding.source)).or_default() += 1;
+    let of_file = |finding: &Finding| {
+        let what = match finding.code {
+            Code::AnyAudience => ("those of", "rule"),
+            Code::Elsewhere => ("others in", "configuration"),
+            _ => return None,
+        };
+        Some((what, (Rc::as_ptr(&finding.source), finding.code)))
+    };
+    let mut counts: HashMap<(*const Source, Code), usize> = HashMap::new();
+    for (_, key) in findings.iter().filter_map(of_file) {
+        *counts.entry(key).or_default() += 1;
     }
     let first = |mut finding: Finding| {
-        if is_one(&finding) {
-            match counts.remove(&Rc::as_ptr(&finding.source))? {
+        if let Some(((which, what), key)) = of_file(&finding) {
+            match counts.remove(&key)? {
                 1 => {}
-                2 => finding.message += " (and one of another rule in this file)",
+                2 => finding.message += &format!(" (and {which} another {what} of this file)"),
                 count => {
                     finding.message +=
-                        &format!(" (and those of {} more rules in this file)", count - 1);
+                        &format!(" (and {which} {} more {what}s of this file)", count - 1);
                 }
             }
         }

@@ -12,7 +12,7 @@ const URI: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/advice.
 macro_rules! codes {
     ($( $name:ident $code:literal, )*) => {
         /// What kind of thing was found.
-        #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         pub(super) enum Code { $( $name, )* }
 
         impl Code {
@@ -32,8 +32,10 @@ codes! {
     ClusterNoTls "cluster-no-tls",
     ClusterNoValidation "cluster-no-validation",
     CorsBehind "cors-behind",
+    DeniesTokens "denies-tokens",
     Disabled "disabled",
     DisabledByRoute "disabled-by-route",
+    EitherRule "either-rule",
     Elsewhere "elsewhere",
     EmptySelector "empty-selector",
     FailOpen "fail-open",
@@ -42,6 +44,7 @@ codes! {
     LiteralStar "literal-star",
     MetadataAddress "metadata-address",
     MissingCapability "missing-capability",
+    Misspelt "misspelt",
     Mistake "mistake",
     NeverMatches "never-matches",
     NeverPasses "never-passes",
@@ -60,6 +63,7 @@ codes! {
     NoVmId "no-vm-id",
     NotNormalized "not-normalized",
     NotRead "not-read",
+    PathForms "path-forms",
     PlainHttp "plain-http",
     ReportOnly "report-only",
     SameName "same-name",
@@ -67,6 +71,7 @@ codes! {
     SkipXffAppend "skip-xff-append",
     TrustsForwardedFor "trusts-forwarded-for",
     UnguardedListener "unguarded-listener",
+    UnknownAudience "unknown-audience",
     UntrustedPeerCertificates "untrusted-peer-certificates",
     WhenLoaded "when-loaded",
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Advice, field, list};
+use super::{Advice, field, is_true, list};
 use crate::cli::codes::Code;
 use crate::cli::source::{Node, Source};
 
@@ -41,7 +41,7 @@ fn takes(other: &Node, other_at: usize, rule: &Node, at: usize) -> bool {
 }
 
 fn is_required(rule: &Node) -> bool {
-    field(rule, "presence").and_then(Node::text) == Some("REQUIRED")
+    field(rule, "presence").and_then(Node::text) == Some("REQUIRED") && !is_true(rule, "reportOnly")
 }
 
 /// As rules are sorted.

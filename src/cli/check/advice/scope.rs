@@ -66,6 +66,7 @@ impl Advice {
                 StringMatch::host(text.strip_suffix(":*").unwrap_or(text))
             }
             "hosts" => StringMatch::host(text),
+            "paths" if self.ignores_path_case => StringMatch::text(&text.to_ascii_lowercase()),
             "paths" => StringMatch::text(text),
             _ => StringMatch::header(text),
         };
