@@ -156,5 +156,8 @@ fn rules(written: &Value, metadata: &policy::Node) -> Vec<Value> {
     let resources = resources.filter(|(index, _)| !elsewhere.contains(index));
     let resources = resources.map(|(_, resource)| resource);
     let short = list("authorizationPolicies").into_iter();
-    resources.chain(short).chain(list("jwtRules")).collect()
+    let rules = ["jwtRules", "requestAuthentications"]
+        .into_iter()
+        .flat_map(list);
+    resources.chain(short).chain(rules).collect()
 }
