@@ -166,17 +166,20 @@ impl Rule {
     }
 
     fn verify(&self, token: &Token, known: Known<'_>) -> Result<Verified, Miss> {
+        let now = time(known)?;
+        token.validate(&self.expected, now).map_err(Miss::Refused)?;
+        self.verify_signature(token, known)
+    }
+
+    /// Verifies what was validated.
+    fn verify_signature(&self, token: &Token, known: Known<'_>) -> Result<Verified, Miss> {
         let Known {
             keys,
             waited,
-            now,
             verifier,
             ..
         } = known;
-        let now = now
-            .now()
-            .map_err(|Untold| Miss::Refused(Reason::ProxyUnreadable))?;
-        token.validate(&self.expected, now).map_err(Miss::Refused)?;
+        let now = time(known)?;
         let id = match &self.keys {
             Keys::Inline(keys) => return token.verify(keys, verifier).map_err(Miss::Refused),
             Keys::Nowhere => return Err(Miss::Refused(Reason::KeysUnavailable)),
@@ -199,6 +202,11 @@ impl Rule {
             }
         }
     }
+}
+
+fn time(known: Known<'_>) -> Result<u64, Miss> {
+    let now = known.now.now();
+    now.map_err(|Untold| Miss::Refused(Reason::ProxyUnreadable))
 }
 
 impl Authentication {
