@@ -305,6 +305,22 @@ impl Authentication {
         })
     }
 
+    /// The key sets that are fetched, with the issuers that they are for; any where `None`.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn key_sets(&self) -> impl Iterator<Item = (Option<&str>, KeySetId)> {
+        self.all_rules().filter_map(|rule| match rule.keys {
+            Keys::Remote(id) => Some((rule.expected.issuer.as_deref(), id)),
+            Keys::Inline(_) | Keys::Nowhere => None,
+        })
+    }
+
+    /// The issuers that rules name.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn issuers(&self) -> impl Iterator<Item = &str> {
+        self.all_rules()
+            .filter_map(|rule| rule.expected.issuer.as_deref())
+    }
+
     /// The headers that rules write.
     pub(crate) fn written(&self) -> &Names {
         &self.written
