@@ -146,7 +146,12 @@ impl fmt::Display for PeerMatch {
         match self {
             Self::Id(pattern) => pattern.fmt(formatter),
             Self::IdEnd(end) => write!(formatter, "*{end}"),
-            Self::Namespace(Glob(pieces)) => formatter.write_str(&pieces.join("*")),
+            // As it is written, without what makes an identity of it.
+            Self::Namespace(Glob(pieces)) => {
+                let whole = pieces.join("*");
+                let pattern = whole.strip_prefix("*/ns/").unwrap_or(&whole);
+                formatter.write_str(pattern.strip_suffix("/*").unwrap_or(pattern))
+            }
             Self::ServiceAccount { namespace, name } => {
                 write!(formatter, "*/ns/{namespace}/sa/{name}")
             }

@@ -61,7 +61,7 @@ impl Places {
             format!("{}:{line}", source.name)
         };
         // What YAML couldn't place begins where everything does.
-        if node.span.is_empty() {
+        if node.span == (0..0) {
             return;
         }
         let rules = rules.into_iter().flat_map(Node::items);

@@ -138,7 +138,7 @@ impl Told<'_> {
         let place = self.places.of(&rule.rule);
         let place = place.map_or(String::new(), |place| format!(" ({place})"));
         let below = decided(rule).map(|one| match self.slash(one) {
-            Some(help) => tried(one).with(Tree::leaf(help)),
+            Some(help) => Tree::new(Mark::No, self.said(one), vec![Tree::leaf(help)]),
             None => tried(one),
         });
         Tree::new(
@@ -146,6 +146,19 @@ impl Told<'_> {
             format!("{}{place}: {text}", rule.rule),
             below.collect(),
         )
+    }
+
+    /// A condition, and why the request doesn't meet it.
+    fn said(&self, tried: &Tried) -> String {
+        match self.slash(tried) {
+            Some(_) => format!(
+                "{} {}: {} is cut at its last `/`, and is another issuer and subject so",
+                tried.place,
+                tried.condition,
+                tried.wanted.join(", ")
+            ),
+            None => condition(tried),
+        }
     }
 }
 

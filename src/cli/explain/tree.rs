@@ -50,12 +50,6 @@ impl Tree {
         }
     }
 
-    /// The same with one more thing below.
-    pub(in crate::cli) fn with(mut self, tree: Self) -> Self {
-        self.below.push(tree);
-        self
-    }
-
     /// The text in lines for a terminal of this width, broken at blanks and behind commas.
     fn wrapped(&self, room: usize) -> Vec<String> {
         let text = shown::line(&self.text);

@@ -1,7 +1,7 @@
 //! What became of a request, in a sentence.
 
+use super::Told;
 use super::nearest::missed;
-use super::{Told, condition};
 use crate::explain::{RuleTrace, Stage};
 use crate::outcome::{Outcome, Reason, Refusal};
 
@@ -61,7 +61,7 @@ impl Told<'_> {
             None => rule.rule.clone(),
         };
         let missed = missed(rule);
-        let first = missed.first().map(|tried| condition(tried));
+        let first = missed.first().map(|tried| self.said(tried));
         let first = first.unwrap_or_default();
         let (count, all) = (missed.len(), rule.conditions.len());
         match (count, all) {

@@ -54,17 +54,21 @@ impl Told<'_> {
             let verdicts: Vec<&Attempt> = of_it.collect();
             let is_verified = verdicts.iter().any(|one| one.verdict == Verdict::Verified);
             let [header, claims] = decoded(token);
-            let said = match is_verified {
-                true => "claims",
-                false => "claims, NOT VERIFIED: anybody may have written them",
-            };
-            let mut below = vec![
-                Tree::leaf(format!("header {}", self.some(header.as_ref(), &HEADER))),
-                Tree::leaf(format!(
-                    "{said} {}",
+            let said = match (&claims, is_verified) {
+                (None, _) => "claims that can't be read".to_owned(),
+                (Some(_), true) => {
+                    format!("claims {}", self.some(claims.as_ref(), &self.looked_at()))
+                }
+                (Some(_), false) => format!(
+                    "claims, NOT VERIFIED: anybody may have written them {}",
                     self.some(claims.as_ref(), &self.looked_at())
-                )),
-            ];
+                ),
+            };
+            let header_said = match &header {
+                None => "header that can't be read".to_owned(),
+                Some(_) => format!("header {}", self.some(header.as_ref(), &HEADER)),
+            };
+            let mut below = vec![Tree::leaf(header_said), Tree::leaf(said)];
             let remarks = remarks(token, header.as_ref(), claims.as_ref()).into_iter();
             below.extend(remarks.map(|remark| Tree::new(Mark::Open, remark, Vec::new())));
             below.extend(
@@ -116,14 +120,14 @@ impl Told<'_> {
     /// These members of an object, and how many others there are.
     fn some(&self, value: Option<&Value>, names: &[&str]) -> String {
         let Some(Value::Object(members)) = value.filter(|_| !self.shows.all_claims) else {
-            return shown(value);
+            return value.map(Value::to_string).unwrap_or_default();
         };
         let (some, others): (Map<_, _>, Map<_, _>) = members
             .clone()
             .into_iter()
             .partition(|(name, _)| names.contains(&name.as_str()));
         match others.len() {
-            0 => shown(value),
+            0 => Value::Object(some).to_string(),
             left => format!(
                 "{} and {left} more: `explain --claims` shows them",
                 Value::Object(some)
@@ -334,8 +338,4 @@ fn step(reason: Reason) -> usize {
         Reason::SignatureInvalid => 6,
         _ => 0,
     }
-}
-
-fn shown(value: Option<&Value>) -> String {
-    value.map_or_else(|| "that can't be read".to_owned(), Value::to_string)
 }
