@@ -578,6 +578,11 @@ fn where_the_proxy_is_follows_from_bare_resources() {
     assert_eq!(status, 1, "{printed}");
     let told = "the proxy is taken to be in the namespace `shop` with the labels app=web";
     assert!(printed.contains(told), "{printed}");
+    let (printed, _, _) = explained(&one, &["--format", "json"]);
+    let object: Value = serde_json::from_str(&printed).expect("JSON");
+    assert!(text(&object["proxy"]).starts_with(told), "{printed}");
+    let place = format!("{}:1", utf8(&file));
+    assert_eq!(object["rules"][0]["written"], place, "{printed}");
     let (printed, _, status) = explained(&one, &["--namespace", "shop", "--labels", "app=other"]);
     assert_eq!(status, 0, "{printed}");
     assert!(!printed.contains("is taken to be"), "{printed}");

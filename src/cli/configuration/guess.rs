@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use super::Configuration;
 use crate::cli::Failure;
@@ -41,7 +41,7 @@ impl Configuration {
         let gateways = referred(&resources, &["Gateway"]);
         let services = referred(&resources, &["Service", "ServiceEntry"]);
         let classes = referred(&resources, &["GatewayClass"]);
-        let mut workload = json!({});
+        let mut workload = Map::new();
         for (field, what, names) in [
             ("gateway", "the Gateway", gateways),
             ("serviceName", "the service", services),
@@ -52,7 +52,7 @@ impl Configuration {
                 [] => {}
                 [name] => {
                     guessed.push(format!("of {what} `{name}`"));
-                    workload[field] = name.as_str().into();
+                    workload.insert(field.to_owned(), name.as_str().into());
                 }
                 several => {
                     return Err(Failure(format!(
@@ -63,8 +63,12 @@ impl Configuration {
                 }
             }
         }
-        if workload != json!({}) {
-            self.document["workload"] = workload;
+        if let Some(document) = self
+            .document
+            .as_object_mut()
+            .filter(|_| !workload.is_empty())
+        {
+            document.insert("workload".to_owned(), workload.into());
         }
         Ok((!guessed.is_empty()).then(|| {
             format!(

@@ -8,28 +8,20 @@ const SHOWN: usize = 3;
 
 /// The conditions that keep a rule from matching: of `from` and `to` those of the alternative that has the fewest.
 pub(super) fn missed(rule: &RuleTrace) -> Vec<&Tried> {
-    // By part, and in a part by alternative.
-    let mut parts: Vec<(&str, Vec<(&str, Vec<&Tried>)>)> = Vec::new();
-    for tried in &rule.conditions {
-        let (part, place) = (part(&tried.place), tried.place.as_str());
-        if parts.last().is_none_or(|(last, _)| *last != part) {
-            parts.push((part, Vec::new()));
-        }
-        let Some((_, alternatives)) = parts.last_mut() else {
-            continue;
-        };
-        if alternatives.last().is_none_or(|(last, _)| *last != place) {
-            alternatives.push((place, Vec::new()));
-        }
-        if let Some((_, missed)) = alternatives.last_mut().filter(|_| !tried.holds) {
-            missed.push(tried);
-        }
+    let mut missed = Vec::new();
+    for wanted in ["from", "to", "when"] {
+        let conditions = || rule.conditions.iter();
+        let places = conditions().map(|tried| tried.place.as_str());
+        let mut places: Vec<&str> = places.filter(|place| part(place) == wanted).collect();
+        places.dedup();
+        let alternatives = places.into_iter().map(|place| {
+            let there = conditions().filter(|tried| tried.place == place && !tried.holds);
+            there.collect::<Vec<_>>()
+        });
+        let nearest = alternatives.min_by_key(Vec::len);
+        missed.extend(nearest.into_iter().flatten());
     }
-    let nearest = parts.into_iter().filter_map(|(_, alternatives)| {
-        let missed = alternatives.into_iter().map(|(_, missed)| missed);
-        missed.min_by_key(Vec::len)
-    });
-    nearest.flatten().collect()
+    missed
 }
 
 /// `from`, `to` or `when`.
