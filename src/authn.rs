@@ -199,17 +199,20 @@ impl Rule {
     }
 
     fn verify(&self, token: &Token, known: Known<'_>) -> Result<Verified, Miss> {
+        let now = time(known)?;
+        token.validate(&self.expected, now).map_err(Miss::Refused)?;
+        self.verify_signature(token, known)
+    }
+
+    /// Verifies what was validated.
+    fn verify_signature(&self, token: &Token, known: Known<'_>) -> Result<Verified, Miss> {
         let Known {
             keys,
             waited,
-            now,
             verifier,
             ..
         } = known;
-        let now = now
-            .now()
-            .map_err(|Untold| Miss::Refused(Reason::ProxyUnreadable))?;
-        token.validate(&self.expected, now).map_err(Miss::Refused)?;
+        let now = time(known)?;
         let id = match &self.keys {
             Keys::Inline(keys) => return token.verify(keys, verifier).map_err(Miss::Refused),
             Keys::Nowhere => return Err(Miss::Refused(Reason::KeysUnavailable)),
@@ -232,6 +235,11 @@ impl Rule {
             }
         }
     }
+}
+
+fn time(known: Known<'_>) -> Result<u64, Miss> {
+    let now = known.now.now();
+    now.map_err(|Untold| Miss::Refused(Reason::ProxyUnreadable))
 }
 
 impl Authentication {
@@ -390,6 +398,22 @@ impl Authentication {
             None => Search::new(removal, verifier, &self.sought, self.rules.iter()),
             Some(scopes) => Search::among(removal, verifier, scopes.places(asked)),
         }
+    }
+
+    /// The key sets that are fetched, with the issuers that they are for; any where `None`.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn key_sets(&self) -> impl Iterator<Item = (Option<&str>, KeySetId)> {
+        self.all_rules().filter_map(|rule| match rule.keys {
+            Keys::Remote(id) => Some((rule.expected.issuer.as_deref(), id)),
+            Keys::Inline(_) | Keys::Nowhere => None,
+        })
+    }
+
+    /// The issuers that rules name.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn issuers(&self) -> impl Iterator<Item = &str> {
+        self.all_rules()
+            .filter_map(|rule| rule.expected.issuer.as_deref())
     }
 
     /// The headers that rules write.

@@ -55,6 +55,11 @@ pub struct Attempt {
     pub token: Vec<u8>,
     /// What came of it.
     pub verdict: Verdict,
+    /// What would come of a token that was refused, if it were right there: each further refusal, and then
+    /// whether it verifies. None where that can't be told.
+    pub rest: Vec<Verdict>,
+    /// The IDs of the keys that there are, where none of them fits: `"a", "b"`.
+    pub key_ids: Option<String>,
 }
 
 /// A rule for tokens that isn't for this request.
@@ -117,8 +122,8 @@ pub struct RuleTrace {
 pub struct Tried {
     /// Its place in the rule: `from[0]`, `to[1]` or `when`.
     pub place: String,
-    /// What it looks at: `paths`, `request.headers[x-a]`. With `not` before it, its patterns must
-    /// not match.
+    /// What it looks at, as a policy names it: `paths`, `notPaths`; in `when` its key, `request.headers[x-a]`,
+    /// with ` not` behind it where the patterns must not match.
     pub condition: String,
     /// The patterns, of which one must match.
     pub wanted: Vec<String>,

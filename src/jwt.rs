@@ -60,7 +60,7 @@ struct Registered {
 }
 
 /// What a token must say to be taken.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Expected {
     /// `iss`, compared byte for byte; `None` takes any other, and a token without.
     pub(crate) issuer: Option<String>,
@@ -76,6 +76,29 @@ pub(crate) struct Expected {
     pub(crate) max_lifetime: Option<u64>,
     /// What `typ` must say (RFC 8725 section 3.11). `None` takes any that may be a bearer token's.
     pub(crate) media_type: Option<String>,
+}
+
+impl Expected {
+    /// Takes what was refused for this reason, so that what stands behind it can be explained. False where the
+    /// reason isn't about what is expected.
+    pub(crate) fn accept(&mut self, reason: Reason) -> bool {
+        match reason {
+            Reason::IssuerUnknown => {
+                self.issuer = None;
+                self.foreign.clear();
+            }
+            Reason::TypeNotAllowed => self.media_type = None,
+            Reason::Expired | Reason::NotYetValid => self.clock_skew = u64::MAX,
+            Reason::ExpirationMissing => {
+                self.require_expiration = false;
+                self.max_lifetime = None;
+            }
+            Reason::LifetimeTooLong => self.max_lifetime = None,
+            Reason::AudienceNotAllowed => self.audiences.clear(),
+            _ => return false,
+        }
+        true
+    }
 }
 
 /// A token whose signature was verified with a key of its issuer.

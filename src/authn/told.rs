@@ -4,10 +4,13 @@ use super::location::Token;
 use super::presented::{Miss, Presented, Search};
 use super::removal::Removal;
 use super::sighting::Place;
-use super::{Authentication, Rule};
+use super::{Authentication, Keys, Rule};
 use crate::connection::Connection;
 use crate::evaluate::Known;
 use crate::explain::{Attempt, Unasked, Verdict};
+use crate::jwks::{KeySet, Lookup};
+use crate::jwt;
+use crate::outcome::Reason;
 use crate::request::Request;
 
 impl Authentication {
@@ -40,7 +43,11 @@ impl Authentication {
             let ignored = ignored.map(|token| (token, Verdict::Ignored));
             let attempts = found.zip(verdicts).chain(ignored);
             let attempts: Vec<Attempt> = attempts
-                .map(|(token, verdict)| rule.attempt(token, verdict, request))
+                .map(|(token, verdict)| {
+                    let mut attempt = rule.attempt(token, verdict, request);
+                    rule.look_further(&mut attempt, known);
+                    attempt
+                })
                 .collect();
             attempts
         });
@@ -84,6 +91,50 @@ impl Rule {
             place: token.place.told(request),
             token: token.text.into_owned(),
             verdict,
+            rest: Vec::new(),
+            key_ids: None,
+        }
+    }
+
+    /// Looks at what stands behind the reason for which a token was refused. It decides nothing.
+    fn look_further(&self, attempt: &mut Attempt, known: Known<'_>) {
+        let Verdict::Refused(mut reason) = attempt.verdict else {
+            return;
+        };
+        let (Ok(token), Ok(now)) = (jwt::Token::parse(&attempt.token), known.now.now()) else {
+            return;
+        };
+        let mut expected = self.expected.clone();
+        while expected.accept(reason) {
+            if let Err(next) = token.validate(&expected, now) {
+                attempt.rest.push(Verdict::Refused(next));
+                reason = next;
+                continue;
+            }
+            let verdict = match self.verify_signature(&token, known) {
+                Ok(_) => Verdict::Verified,
+                Err(Miss::Refused(next)) => {
+                    reason = next;
+                    Verdict::Refused(next)
+                }
+                Err(Miss::Pending(_) | Miss::Stale(_)) => Verdict::Awaits,
+            };
+            attempt.rest.push(verdict);
+            break;
+        }
+        if reason == Reason::KeyNotFound {
+            attempt.key_ids = self.keys_at_hand(known).map(KeySet::ids);
+        }
+    }
+
+    fn keys_at_hand<'k>(&'k self, known: Known<'k>) -> Option<&'k KeySet> {
+        match &self.keys {
+            Keys::Inline(keys) => Some(keys),
+            Keys::Nowhere => None,
+            Keys::Remote(id) => match known.keys.get(*id, known.now.now().ok()?) {
+                Lookup::Ready(keys) => Some(keys),
+                Lookup::Pending | Lookup::Unavailable => None,
+            },
         }
     }
 }

@@ -11,6 +11,9 @@ use super::{Condition, Policy, Rule, Subject};
 use crate::explain::{RuleTrace, Stage, Tried};
 use crate::sorted;
 
+/// Where conditions stand that name what they look at.
+const WHEN: &str = "when";
+
 /// What a condition that can't be decided counts for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Unknown {
@@ -219,7 +222,10 @@ impl<'a> Answers<'a> {
                 let Interned { condition, .. } = self.set.conditions.get(*number)?;
                 Some(Tried {
                     place: place.to_owned(),
-                    condition: condition.to_string(),
+                    condition: match place {
+                        WHEN => condition.to_string(),
+                        _ => condition.field().unwrap_or_else(|| condition.to_string()),
+                    },
                     wanted: condition.wanted(),
                     seen: condition.seen(self.subject),
                     holds: self.holds(*number),
@@ -236,7 +242,7 @@ impl<'a> Answers<'a> {
         };
         let mut tried = one("from", &rule.from);
         tried.extend(one("to", &rule.to));
-        tried.extend(of("when", &rule.when));
+        tried.extend(of(WHEN, &rule.when));
         tried
     }
 

@@ -10,17 +10,42 @@ use crate::matcher::StringMatch;
 
 impl fmt::Display for Condition {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let not = if self.negated { "not " } else { "" };
-        write!(formatter, "{not}{}", self.test.attribute())?;
         match &self.test {
-            Test::Claim(path, _) => write!(formatter, "{path}"),
-            Test::Compared(comparison) => formatter.write_str(&comparison.claim()),
-            _ => Ok(()),
+            Test::Claim(path, _) => write!(formatter, "{}{path}", self.test.attribute())?,
+            Test::Compared(comparison) => {
+                let attribute = self.test.attribute();
+                write!(formatter, "{attribute} {}", comparison.claim())?;
+            }
+            Test::Peer(patterns) => {
+                formatter.write_str(patterns.first().map_or("source.principal", PeerMatch::key))?;
+            }
+            test => formatter.write_str(&test.attribute())?,
         }
+        formatter.write_str(if self.negated { " not" } else { "" })
     }
 }
 
 impl Condition {
+    /// The field of a `source` or an `operation` that it is written as; `None` for what stands in `when` only.
+    pub(super) fn field(&self) -> Option<String> {
+        let field = match &self.test {
+            Test::DestinationPort(_) => "ports",
+            Test::DirectIp(_) => "ipBlocks",
+            Test::Header(name, _) if name == ":method" => "methods",
+            Test::Host(_) => "hosts",
+            Test::Path(_) => "paths",
+            Test::Peer(patterns) => patterns.first().map_or("principals", PeerMatch::field),
+            Test::RemoteIp(_) => "remoteIpBlocks",
+            Test::RequestPrincipal(_) => "requestPrincipals",
+            _ => return None,
+        };
+        let mut letters = field.chars();
+        Some(match (self.negated, letters.next()) {
+            (true, Some(first)) => format!("not{}{}", first.to_ascii_uppercase(), letters.as_str()),
+            _ => field.to_owned(),
+        })
+    }
+
     /// The patterns, of which one must match; or, negated, none.
     pub(super) fn wanted(&self) -> Vec<String> {
         fn all<T: fmt::Display>(patterns: &[T]) -> Vec<String> {
@@ -96,12 +121,39 @@ impl fmt::Display for PathMatch {
     }
 }
 
+impl PeerMatch {
+    /// The key of a condition that looks at this.
+    fn key(&self) -> &'static str {
+        match self {
+            Self::Id(_) | Self::IdEnd(_) => "source.principal",
+            Self::Namespace(_) => "source.namespace",
+            Self::ServiceAccount { .. } => "source.serviceAccount",
+            Self::TrustDomain(_) => "source.trustDomain",
+        }
+    }
+
+    /// The field of a `source` that does.
+    fn field(&self) -> &'static str {
+        match self {
+            Self::Id(_) | Self::IdEnd(_) => "principals",
+            Self::Namespace(_) => "namespaces",
+            Self::ServiceAccount { .. } => "serviceAccounts",
+            Self::TrustDomain(_) => "trustDomains",
+        }
+    }
+}
+
 impl fmt::Display for PeerMatch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Id(pattern) => pattern.fmt(formatter),
             Self::IdEnd(end) => write!(formatter, "*{end}"),
-            Self::Namespace(Glob(pieces)) => formatter.write_str(&pieces.join("*")),
+            // As it is written, without what makes an identity of it.
+            Self::Namespace(Glob(pieces)) => {
+                let whole = pieces.join("*");
+                let pattern = whole.strip_prefix("*/ns/").unwrap_or(&whole);
+                formatter.write_str(pattern.strip_suffix("/*").unwrap_or(pattern))
+            }
             Self::ServiceAccount { namespace, name } => {
                 write!(formatter, "*/ns/{namespace}/sa/{name}")
             }

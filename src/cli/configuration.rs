@@ -1,11 +1,15 @@
 //! The one configuration that a request is decided by, out of files.
 
+mod guess;
+mod places;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
 
+pub(super) use self::places::Places;
 use super::Failure;
 use super::check::subject::{self, Found, Kind, Subject};
 use super::document::is_mentioned;
@@ -39,6 +43,7 @@ pub(super) struct Configuration {
     node: Node,
     /// Whether it is made of resources that stand alone, which don't say where the proxy is.
     is_bare: bool,
+    places: Places,
 }
 
 /// What stands before and behind the first `=`.
@@ -87,6 +92,7 @@ impl Configuration {
             document,
             node: Node::default(),
             is_bare: false,
+            places: Places::default(),
         }
     }
 
@@ -117,6 +123,14 @@ impl Configuration {
         })
     }
 
+    /// Where the policies are written, by their names.
+    pub(super) fn places(&self) -> Places {
+        let written = self.document.pointer("/workload/namespace");
+        let written = written.and_then(Value::as_str);
+        let ours = written.or(self.node.namespace.as_deref());
+        self.places.clone().seen_from(ours.unwrap_or_default())
+    }
+
     pub(super) fn elsewhere(&self) -> Option<String> {
         named(&elsewhere(&self.document, &self.node))
     }
@@ -128,6 +142,7 @@ fn found(files: &[PathBuf], tally: &mut Tally) -> Result<Vec<(String, Configurat
     let mut failures = files.failures;
     files.charts.iter().for_each(|chart| tally.chart(chart));
     let (mut configurations, mut resources) = (Vec::new(), Vec::new());
+    let mut of_resources = Places::default();
     for file in &files.files {
         let (source, documents) = match file.read(is_mentioned) {
             Content::Documents(source, documents) => (source, documents),
@@ -157,14 +172,20 @@ fn found(files: &[PathBuf], tally: &mut Tally) -> Result<Vec<(String, Configurat
                 Kind::Configuration(metadata) => {
                     let (line, _) = source.position(node.span.start);
                     let place = format!("{}:{line}", source.name);
+                    let mut places = Places::default();
+                    places.configuration(&node, &source);
                     let configuration = Configuration {
                         document,
                         node: metadata,
                         is_bare: false,
+                        places,
                     };
                     configurations.push((place, configuration));
                 }
-                Kind::Resource => resources.push(document),
+                Kind::Resource => {
+                    of_resources.resource(&node, &source);
+                    resources.push(document);
+                }
                 Kind::NotRead(_) | Kind::Suite => {}
             }
         }
@@ -176,6 +197,7 @@ fn found(files: &[PathBuf], tally: &mut Tally) -> Result<Vec<(String, Configurat
     if configurations.is_empty() && !resources.is_empty() {
         let configuration = Configuration {
             is_bare: true,
+            places: of_resources,
             ..Configuration::inline(json!({ "resources": resources }))
         };
         configurations.push((String::new(), configuration));

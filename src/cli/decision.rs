@@ -6,7 +6,7 @@ use super::Failure;
 use super::request::Written;
 use crate::check::{CheckAnswer, CheckReply, Checked};
 use crate::evaluate::Known;
-use crate::explain::{Explanation, explain};
+use crate::explain::{Explanation, Verdict, explain};
 use crate::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore, Origin};
 use crate::jwt::Verifier;
 use crate::outcome::Outcome;
@@ -15,6 +15,7 @@ use crate::request::Request;
 
 /// A key set of a policy.
 pub(super) struct Wanted<'a> {
+    pub(super) id: KeySetId,
     /// The first issuer that it is for, or where it is.
     pub(super) issuer: &'a str,
     pub(super) fetch: Fetch,
@@ -85,10 +86,31 @@ pub(super) fn decide(
             }
             Outcome::Forward(..) | Outcome::Refuse(..) => false,
         };
-        if !is_answered {
+        if is_answered {
+            continue;
+        }
+        // What stands behind a refusal is explained with the keys, too.
+        let further: Vec<KeySetId> = wanted_further(policy, &explanation)
+            .filter(|id| !waited.contains(id))
+            .collect();
+        for id in &further {
+            waited.push(*id);
+            fetch(&mut keys, *id, policy, now, outside, &mut notes);
+        }
+        if further.is_empty() {
             return Ok(Decision { explanation, notes });
         }
     }
+}
+
+/// The key sets with which it could be told what else is wrong with refused tokens.
+fn wanted_further(policy: &Policy, explanation: &Explanation) -> impl Iterator<Item = KeySetId> {
+    let attempts = explanation.attempts.iter();
+    let mut awaiting = attempts.filter(|one| one.rest.last() == Some(&Verdict::Awaits));
+    let issuers: Vec<Option<&str>> = awaiting.by_ref().map(|one| one.issuer.as_deref()).collect();
+    let sets = policy.authentication.key_sets();
+    let sets = sets.filter(move |(issuer, _)| issuers.contains(issuer));
+    sets.map(|(_, id)| id).collect::<Vec<_>>().into_iter()
 }
 
 /// Gets a key set, and tells whether anybody could.
@@ -106,6 +128,7 @@ fn fetch(
     let mut next = keys.start(id, true, now);
     while let Some(fetch) = next {
         let wanted = Wanted {
+            id,
             issuer,
             fetch,
             is_metadata,

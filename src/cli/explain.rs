@@ -7,6 +7,7 @@ mod tree;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
@@ -18,12 +19,14 @@ use super::decision::{Outside, Wanted, decide, metadata};
 use super::request::{Ip, Written};
 use super::source::Source;
 use super::tally::Tally;
+use super::token::pasted::Pasted;
 use super::{Failure, Status, shown};
 use crate::config::port::PortNumber;
 use crate::config::reader::{Input, Mistakes, Read as _, Report};
 use crate::json;
-use crate::jwks::FetchError;
+use crate::jwks::{FetchError, KeySetId, KeySetSource, Origin};
 use crate::outcome::Outcome;
+use crate::policy::Policy;
 
 /// Show what becomes of a request, and why.
 ///
@@ -65,7 +68,7 @@ pub(super) struct Explain {
     #[arg(long, value_name = "TIME", value_parser = time)]
     now: Option<u64>,
     /// The identity in the client's certificate.
-    #[arg(long, value_name = "SPIFFE-ID")]
+    #[arg(long, value_name = "SPIFFE-ID", value_parser = peer)]
     peer: Option<String>,
     /// The address of the TCP peer.
     #[arg(long, value_name = "IP")]
@@ -82,6 +85,12 @@ pub(super) struct Explain {
     /// What a service answers that a CUSTOM policy asks: `allow` or `deny`.
     #[arg(long = "check", value_name = "NAME=ANSWER", value_parser = answer)]
     checks: Vec<(String, bool)>,
+    /// Show every rule, not just those that decided and the nearest three of a stage.
+    #[arg(long)]
+    all: bool,
+    /// Show every claim of tokens, not just those that rules and policies look at.
+    #[arg(long)]
+    claims: bool,
     /// How to print it.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -113,6 +122,16 @@ fn answer(text: &str) -> Result<(String, bool), String> {
     }
 }
 
+fn peer(text: &str) -> Result<String, String> {
+    match text.starts_with("spiffe://") {
+        true => Ok(text.to_owned()),
+        false => Err(
+            "an identity begins with `spiffe://`, as in spiffe://cluster.local/ns/NAMESPACE/sa/ACCOUNT"
+                .to_owned(),
+        ),
+    }
+}
+
 fn time(text: &str) -> Result<u64, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(seconds);
@@ -140,12 +159,13 @@ impl Explain {
             )));
         }
         let mut tally = Tally::default();
-        let configuration = Configuration::read(&self.files, &self.workload, &mut tally)?;
+        let mut configuration = Configuration::read(&self.files, &self.workload, &mut tally)?;
+        let guessed = configuration.guess()?;
         let policy = configuration.compile()?;
         let written = self.written()?;
         let request = written.request();
         let now = self.now.map_or_else(now, Ok)?;
-        let outside = Given::new(&self.keys, &self.checks, self.fetch)?;
+        let outside = Given::new(self, &policy)?;
         let decision = decide(&policy, &request, &written, now, &outside)?;
         let told = told::Told {
             policy: &policy,
@@ -153,9 +173,15 @@ impl Explain {
             decision: &decision,
             now,
             elsewhere: configuration.elsewhere(),
+            guessed,
+            places: configuration.places(),
+            shows: told::Shows {
+                all_rules: self.all,
+                all_claims: self.claims,
+            },
         };
         match self.format {
-            Format::Human => super::print(&told.tree().to_string())?,
+            Format::Human => super::print(&told.tree().for_terminal())?,
             Format::Json => super::print(&(shown::json(&told.json()) + "\n"))?,
         }
         super::tell(&tally.to_string());
@@ -191,8 +217,8 @@ impl Explain {
                 true => given.into_owned(),
                 false => Source::read(path)?.text,
             };
-            let token = text.trim();
-            let token = token.strip_prefix("Bearer ").unwrap_or(token).trim();
+            let Pasted { token, notes } = Pasted::new(&text);
+            notes.iter().for_each(|note| super::tell(note));
             written.header("authorization", &format!("Bearer {token}"));
         }
         let facts = self;
@@ -237,7 +263,8 @@ fn from_har(path: &Path, entry: usize) -> Result<Written, Failure> {
         method: text(request, "method"),
         ..Written::default()
     };
-    written.address(&text(request, "url").unwrap_or_default());
+    let url = text(request, "url").unwrap_or_default();
+    written.address(&url).map_err(Failure)?;
     let headers = request.get("headers").and_then(Value::as_array);
     for header in headers.into_iter().flatten() {
         if let (Some(name), Some(value)) = (text(header, "name"), text(header, "value"))
@@ -251,36 +278,105 @@ fn from_har(path: &Path, entry: usize) -> Result<Written, Failure> {
 
 /// What was given on the command line, and the network where that is wanted.
 struct Given<'a> {
-    keys: Vec<(&'a str, Vec<u8>)>,
+    keys: Vec<GivenKeys<'a>>,
     checks: &'a [(String, bool)],
     fetcher: Option<Fetcher>,
 }
 
+/// A key set in a file.
+struct GivenKeys<'a> {
+    name: &'a str,
+    /// The sets of the policy that this stands for.
+    ids: Vec<KeySetId>,
+    text: Vec<u8>,
+}
+
 impl<'a> Given<'a> {
-    fn new(
-        keys: &'a [(String, String)],
-        checks: &'a [(String, bool)],
-        fetches: bool,
-    ) -> Result<Self, Failure> {
+    fn new(explain: &'a Explain, policy: &Policy) -> Result<Self, Failure> {
         let read = |(name, file): &'a (String, String)| {
-            let keys = Source::read(Path::new(file))?;
-            Ok((name.as_str(), keys.text.into_bytes()))
+            let ids = key_sets(name, policy);
+            // Where an issuer's metadata lead is known once they are fetched.
+            let is_told = |set: &Rc<KeySetSource>| matches!(set.origin, Origin::Discovered { .. });
+            let may_be_told = explain.fetch && policy.key_sets().iter().any(is_told);
+            if ids.is_empty() && !may_be_told {
+                return Err(unknown_keys(name, policy));
+            }
+            Ok(GivenKeys {
+                name,
+                ids,
+                text: Source::read(Path::new(file))?.text.into_bytes(),
+            })
         };
+        let services: Vec<&str> = policy.checks.iter().map(|(name, _)| name).collect();
+        let mut checks = explain.checks.iter().map(|(name, _)| name);
+        if let Some(unknown) = checks.find(|name| !services.contains(&name.as_str())) {
+            return Err(Failure(format!(
+                "--check {unknown}=...: no CUSTOM policy that applies here asks `{unknown}`{}",
+                among(&services)
+            )));
+        }
         Ok(Self {
-            keys: keys.iter().map(read).collect::<Result<_, _>>()?,
-            checks,
-            fetcher: fetches.then(Fetcher::default),
+            keys: explain.keys.iter().map(read).collect::<Result<_, _>>()?,
+            checks: &explain.checks,
+            fetcher: explain.fetch.then(Fetcher::default),
         })
+    }
+}
+
+/// The key sets that are of this issuer, or at this address.
+fn key_sets(name: &str, policy: &Policy) -> Vec<KeySetId> {
+    let of_issuer = policy.authentication.key_sets();
+    let of_issuer = of_issuer.filter(|(issuer, _)| *issuer == Some(name));
+    let sets = (0..).map(KeySetId).zip(policy.key_sets());
+    let at = sets.filter(|(_, set)| set.first().uri() == name);
+    of_issuer
+        .map(|(_, id)| id)
+        .chain(at.map(|(id, _)| id))
+        .collect()
+}
+
+fn unknown_keys(name: &str, policy: &Policy) -> Failure {
+    if policy.authentication.issuers().any(|issuer| issuer == name) {
+        return Failure(format!(
+            "--keys {name}=...: the keys of this issuer stand in the configuration, and no others are taken"
+        ));
+    }
+    let issuers = policy
+        .authentication
+        .key_sets()
+        .filter_map(|(issuer, _)| issuer);
+    let uris: Vec<String> = policy
+        .key_sets()
+        .iter()
+        .map(|set| set.first().uri())
+        .collect();
+    let mut names: Vec<&str> = issuers.chain(uris.iter().map(String::as_str)).collect();
+    names.sort_unstable();
+    names.dedup();
+    let slash = |other: &&str| other.trim_end_matches('/') == name.trim_end_matches('/');
+    let near = match names.iter().copied().find(slash) {
+        Some(near) => format!("; there is `{near}`, which differs in a slash at the end"),
+        None => among(&names),
+    };
+    Failure(format!(
+        "--keys {name}=...: no rule takes tokens of such an issuer or keys from such an address{near}"
+    ))
+}
+
+fn among(names: &[&str]) -> String {
+    match names.is_empty() {
+        true => String::new(),
+        false => format!("; there are {}", names.join(", ")),
     }
 }
 
 impl Outside for Given<'_> {
     fn keys(&self, wanted: &Wanted<'_>) -> Option<Result<Vec<u8>, FetchError>> {
         let uri = wanted.fetch.uri();
-        let named = |(name, _): &&(&str, Vec<u8>)| *name == uri || *name == wanted.issuer;
+        let named = |keys: &&GivenKeys<'_>| keys.name == uri || keys.ids.contains(&wanted.id);
         match self.keys.iter().find(named) {
             Some(_) if wanted.is_metadata => Some(Ok(metadata(wanted))),
-            Some((_, keys)) => Some(Ok(keys.clone())),
+            Some(keys) => Some(Ok(keys.text.clone())),
             None => Some(self.fetcher.as_ref()?.get(&wanted.fetch)),
         }
     }

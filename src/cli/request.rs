@@ -129,18 +129,34 @@ impl Written {
         }
     }
 
-    /// Takes scheme, host and path from an address.
-    pub(super) fn address(&mut self, url: &str) {
+    /// Takes scheme, host and path from an address. A path alone leaves the others as they are.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from being one.
+    pub(super) fn address(&mut self, url: &str) -> Result<(), String> {
+        if url.contains(char::is_whitespace) {
+            return Err(format!("`{url}`: an address has no blanks in it"));
+        }
+        if url.starts_with('/') {
+            let path = url.split('#').next().unwrap_or_default();
+            self.path = Some(path.to_owned());
+            return Ok(());
+        }
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let rest = rest.split('#').next().unwrap_or_default();
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let host = authority.rsplit('@').next().unwrap_or_default();
+        if host.is_empty() {
+            return Err(format!("`{url}`: there is no host in it"));
+        }
         self.scheme = Some(scheme.to_ascii_lowercase());
         self.host = Some(host.to_owned());
         self.path = Some(match path.starts_with('/') {
             true => path.to_owned(),
             false => format!("/{path}"),
         });
+        Ok(())
     }
 }
 

@@ -17,7 +17,10 @@ pub(super) use self::suite::Suite;
 use self::suite::{Expected, Number};
 use super::configuration::Workload;
 use super::decision::{Decision, Outside, Wanted, decide, metadata};
-use super::explain::{now, told::Told};
+use super::explain::{
+    now,
+    told::{Shows, Told},
+};
 use super::files::Files;
 use super::tally::Tally;
 use super::{Failure, Status};
@@ -156,6 +159,9 @@ impl Tests<'_> {
                 decision: &decision,
                 now,
                 elsewhere: configuration.elsewhere(),
+                guessed: None,
+                places: configuration.places(),
+                shows: Shows::default(),
             };
             let rules = decision.explanation.rules.iter();
             let matched = rules.filter(|rule| rule.matched);

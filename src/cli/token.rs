@@ -1,5 +1,8 @@
 //! `token`: test tokens, and what tokens say.
 
+pub(super) mod pasted;
+pub(super) mod remarks;
+
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,6 +11,8 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
+use self::pasted::Pasted;
+use self::remarks::remarks;
 use super::mint::{Algorithm, SigningKey};
 use super::source::Source;
 use super::{Failure, Status, shown};
@@ -187,10 +192,18 @@ impl Decode {
             let read = io::stdin().read_to_string(&mut token);
             read.map_err(Failure::of("standard input"))?;
         }
-        let shown = match shown(token.trim(), now()) {
-            Ok(shown) => shown,
+        let Pasted { token, notes } = Pasted::new(&token);
+        notes.iter().for_each(|note| super::tell(note));
+        let [header, claims] = decoded(token.as_bytes());
+        let remarks = remarks(token.as_bytes(), header.as_ref(), claims.as_ref());
+        let shown = match shown(&token, now()) {
+            Ok(shown) => {
+                let remarks = remarks.iter().map(|remark| format!("but {remark}\n"));
+                shown + &remarks.collect::<String>()
+            }
             Err(error) => {
                 super::tell(&error);
+                remarks.iter().for_each(|remark| super::tell(remark));
                 return Ok(Status::Wrong);
             }
         };
@@ -201,9 +214,11 @@ impl Decode {
 
 /// What a token says (RFC 7515 section 3.1), to be read.
 fn shown(token: &str, now: i64) -> Result<String, String> {
-    let token = token.strip_prefix("Bearer ").unwrap_or(token);
     let [header, claims, signature] = token.split('.').collect::<Vec<_>>()[..] else {
-        return Err("not a token: it has three parts with a dot between them".to_owned());
+        return Err(format!(
+            "no signed token: one has three parts with a dot between them, and this has {}",
+            token.split('.').count()
+        ));
     };
     let (header, claims) = (part("header", header)?, part("claims", claims)?);
     let mut shown = format!(
@@ -228,6 +243,15 @@ fn shown(token: &str, now: i64) -> Result<String, String> {
         false => "not verified: anybody could have written this\n",
     };
     Ok(shown)
+}
+
+/// Header and claims of a token, as far as they can be read; nothing is said of whether they are true.
+pub(super) fn decoded(token: &[u8]) -> [Option<Value>; 2] {
+    let mut parts = token.split(|byte| *byte == b'.');
+    [parts.next(), parts.next()].map(|part| {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(part?).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    })
 }
 
 fn part(what: &str, text: &str) -> Result<Value, String> {

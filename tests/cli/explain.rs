@@ -230,11 +230,11 @@ fn the_tree_names_conditions() {
     let (printed, status) = explain("explain-tree", POLICY, &arguments);
     assert_eq!(status, 1, "{printed}");
     for line in [
-        "✗ refused: policy_none_allows",
+        "✗ refused (policy_none_allows): no ALLOW policy matches. Nearest: p (",
         "PUT https://a.test/x",
         "no token that a rule looks at",
-        "✗ from[0] request.auth.principal: *; the request has none",
-        "✗ to[0] request.headers[:method]: POST; the request has PUT",
+        "✗ from[0] requestPrincipals: *; the request has none",
+        "✗ to[0] methods: POST; the request has PUT",
         "answered with 403",
     ] {
         assert!(printed.contains(line), "{line}: {printed}");
@@ -421,10 +421,295 @@ fn what_is_wrong_is_said_with_what_helps() {
     for (arguments, help) in [
         (&[utf8(&several), "https://a.test/"][..], "behind `--`"),
         (&[utf8(&several), "--", "https://a.test/"], "2 at "),
-        (&[utf8(&bare), "--", "https://a.test/"], "--namespace"),
+        (
+            &[utf8(&bare), "--", "https://a.test/"],
+            "`portcullis check` shows where",
+        ),
     ] {
         let (_, said, status) = said(&[&["explain"], arguments].concat());
         assert!(said.contains(help), "{said}");
         assert_eq!(status, 2, "{said}");
     }
+}
+
+/// A private key's file and the public set's, and a token of the issuer with these claims.
+struct Provider(PathBuf);
+
+impl Provider {
+    fn new(name: &str) -> Self {
+        let folder = folder(name);
+        let (keys, _) = portcullis(&["keys", "generate", "--kid", "k1"]);
+        fs::write(folder.join("keys.json"), keys).expect("a file");
+        let (public, _) = portcullis(&["keys", "public", utf8(&folder.join("keys.json"))]);
+        fs::write(folder.join("public.json"), public).expect("a file");
+        Self(folder)
+    }
+
+    fn token(&self, arguments: &[&str]) -> String {
+        let key = self.0.join("keys.json");
+        let (token, _) = portcullis(&[&["token", "--key", utf8(&key)], arguments].concat());
+        token.trim().to_owned()
+    }
+
+    fn keys(&self, name: &str) -> String {
+        format!("{name}={}", utf8(&self.0.join("public.json")))
+    }
+
+    /// What is explained of a token, and what is said beside it.
+    fn explain(&self, configuration: &str, keys: &str, token: &str) -> (String, String) {
+        let (config, file) = (self.0.join("c.json"), self.0.join("token"));
+        fs::write(&config, configuration).expect("a file");
+        fs::write(&file, token).expect("a file");
+        let keys = self.keys(keys);
+        let arguments = [
+            "explain",
+            utf8(&config),
+            "--keys",
+            &keys,
+            "--token",
+            utf8(&file),
+        ];
+        let (printed, said, _) = said(&[&arguments[..], &["--", "/orders"]].concat());
+        (printed, said)
+    }
+}
+
+const ONE_RULE: &str = r#"{ "jwtRules": [
+    { "issuer": "https://idp.test/", "audiences": ["shop"], "jwksUri": "https://idp.test/keys" }
+] }"#;
+
+#[test]
+fn what_else_is_wrong_with_a_token_is_told() {
+    let provider = Provider::new("explain-rest");
+    for (arguments, lines) in [
+        (
+            &["--iss=https://idp.test", "--aud=shop"][..],
+            &[
+                "│  ├─ the token has  https://idp.test\n",
+                "│  ├─ the rule wants https://idp.test/\n",
+                "they differ in a slash at the end",
+                "✓ else it would be good: type, times, audience, key, signature",
+            ][..],
+        ),
+        (
+            &["--iss=https://idp.test/", "--aud=web", "--expire=-5m"],
+            &[
+                "✗ times: Jwt is expired",
+                "✗ audience, too: Audiences in Jwt are not allowed (jwt_audience_not_allowed)",
+                "✓ else it would be good: key, signature",
+            ],
+        ),
+        (
+            &["--iss=https://idp.test/", "--aud=web"],
+            &["; the token has web, the rule wants shop"],
+        ),
+        (
+            &["--iss=https://other.test", "--aud=shop"],
+            &[
+                "; the token has https://other.test\n",
+                "✓ else it would be good: type, times, audience, key, signature",
+            ],
+        ),
+        (
+            &[
+                "--iss=https://idp.test/",
+                "--aud=shop",
+                "--expire=never",
+                "--claim=exp=1795931759000",
+            ],
+            &["? `exp` is in milliseconds"],
+        ),
+    ] {
+        let token = provider.token(arguments);
+        let (printed, _) = provider.explain(ONE_RULE, "https://idp.test/", &token);
+        for line in lines {
+            assert!(printed.contains(line), "{line}: {printed}");
+        }
+    }
+    let token = provider.token(&["--iss=https://idp.test/", "--aud=shop"]);
+    let other = Provider::new("explain-other-keys");
+    let (keys, _) = portcullis(&["keys", "generate", "--kid", "k2"]);
+    fs::write(other.0.join("keys.json"), keys).expect("a file");
+    let (public, _) = portcullis(&["keys", "public", utf8(&other.0.join("keys.json"))]);
+    fs::write(other.0.join("public.json"), public).expect("a file");
+    let (printed, _) = other.explain(ONE_RULE, "https://idp.test/keys", &token);
+    let line = "the token has kid k1 and alg ES256, the set has \"k2\"";
+    assert!(printed.contains(line), "{printed}");
+}
+
+#[test]
+fn tokens_as_they_are_pasted() {
+    let provider = Provider::new("explain-pasted");
+    let token = provider.token(&["--iss=https://idp.test/", "--aud=shop"]);
+    let (start, end) = token.split_at(20);
+    for (text, note) in [
+        (
+            format!("{{\"access_token\": \"{token}\"}}"),
+            "its `access_token` is taken",
+        ),
+        (format!("\"{token}\""), "quotes around the token"),
+        (format!("{start}\n{end}"), "blanks or line breaks"),
+    ] {
+        let (printed, said) = provider.explain(ONE_RULE, "https://idp.test/", &text);
+        assert!(printed.starts_with("✓ forwarded"), "{printed}");
+        assert!(said.contains(note), "{said}");
+        assert!(!said.contains(start), "{said}");
+    }
+    let encrypted = "eyJlbmMiOiJBMjU2R0NNIn0.AA.BB.CC.DD";
+    let (printed, _) = provider.explain(ONE_RULE, "https://idp.test/", encrypted);
+    assert!(printed.contains("encrypted (JWE"), "{printed}");
+    assert!(printed.contains("claims that can't be read"), "{printed}");
+}
+
+#[test]
+fn patterns_that_are_cut_in_a_subject_are_told_with_what_to_write() {
+    let provider = Provider::new("explain-slash");
+    let subject = "repo:org/repo:ref:refs/heads/main";
+    let configuration = |pattern: &str| {
+        json!({
+            "jwtRules": [{ "issuer": "https://idp.test", "jwksUri": "https://idp.test/keys" }],
+            "authorizationPolicies": [{ "name": "repo", "rules": [
+                { "from": [{ "source": { "requestPrincipals": [pattern] } }] },
+            ] }],
+        })
+        .to_string()
+    };
+    let token = provider.token(&["--iss=https://idp.test", "--sub", subject, "--claim=x=1"]);
+    for (end, written) in [(subject, subject), ("repo:org/repo:*", "repo:org/repo:*")] {
+        let configuration = configuration(&format!("https://idp.test/{end}"));
+        let (printed, _) = provider.explain(&configuration, "https://idp.test", &token);
+        let help = format!(
+            "write `requestPrincipals: [\"https://idp.test/*\"]`, and under `when` \
+             `{{ key: \"request.auth.claims[sub]\", values: [\"{written}\"] }}`"
+        );
+        assert!(printed.contains(&help), "{printed}");
+        assert!(printed.contains("is cut at its last `/`"), "{printed}");
+        assert!(
+            printed.contains("} and 1 more: `explain --claims`"),
+            "{printed}"
+        );
+    }
+    let (printed, _) = provider.explain(
+        &configuration("https://idp.test/other"),
+        "https://idp.test",
+        &token,
+    );
+    assert!(!printed.contains("is cut at"), "{printed}");
+}
+
+#[test]
+fn the_nearest_rules_are_shown_with_their_lines() {
+    let mut text = String::from("authorizationPolicies:\n");
+    for name in ["a", "b", "c", "d", "e"] {
+        text += &format!(
+            "- name: {name}\n  rules:\n  - to: [{{ operation: {{ paths: [/{name}] }} }}]\n"
+        );
+    }
+    text += "- name: near\n  rules:\n  - to: [{ operation: { paths: [/x] } }]\n    \
+             from: [{ source: { namespaces: [foo], notIpBlocks: [10.0.0.0/8] } }]\n";
+    let file = folder("explain-nearest").join("policies.yaml");
+    fs::write(&file, &text).expect("a file");
+    let explained = |more: &[&str]| {
+        let arguments = ["explain", utf8(&file), "--source-ip", "11.0.0.1"];
+        portcullis(&[&arguments[..], more, &["--", "/x"]].concat()).0
+    };
+    let printed = explained(&[]);
+    let near = format!("near ({}:19)", utf8(&file));
+    let first = format!(
+        "✗ refused (policy_none_allows): no ALLOW policy matches. Nearest: {near}, all but one condition: \
+         from[0] namespaces: foo; "
+    );
+    assert!(printed.starts_with(&first), "{printed}");
+    assert!(
+        printed.contains("3 more: `explain --all` shows them"),
+        "{printed}"
+    );
+    assert_eq!(printed.matches("doesn't match").count(), 3, "{printed}");
+    let place = format!(
+        "ns[]-policy[near]-rule[0] ({}:19): doesn't match",
+        utf8(&file)
+    );
+    assert!(printed.contains(&place), "{printed}");
+    assert_eq!(explained(&["--all"]).matches("doesn't match").count(), 6);
+}
+
+#[test]
+fn where_the_proxy_is_follows_from_bare_resources() {
+    let policy = |name: &str, namespace: &str, app: &str| {
+        json!({
+            "apiVersion": "security.istio.io/v1",
+            "kind": "AuthorizationPolicy",
+            "metadata": { "name": name, "namespace": namespace },
+            "spec": {
+                "action": "DENY",
+                "selector": { "matchLabels": { "app": app } },
+                "rules": [{ "to": [{ "operation": { "paths": ["/admin"] } }] }],
+            },
+        })
+    };
+    let file = folder("explain-guess").join("resources.yaml");
+    let explained = |policies: &[Value], more: &[&str]| {
+        let documents: Vec<String> = policies.iter().map(Value::to_string).collect();
+        fs::write(&file, documents.join("\n---\n")).expect("a file");
+        said(&[&["explain", utf8(&file)][..], more, &["--", "/admin"]].concat())
+    };
+    let one = [policy("p", "shop", "web")];
+    let (printed, _, status) = explained(&one, &[]);
+    assert_eq!(status, 1, "{printed}");
+    let told = "the proxy is taken to be in the namespace `shop` with the labels app=web";
+    assert!(printed.contains(told), "{printed}");
+    let (printed, _, _) = explained(&one, &["--format", "json"]);
+    let object: Value = serde_json::from_str(&printed).expect("JSON");
+    assert!(text(&object["proxy"]).starts_with(told), "{printed}");
+    let place = format!("{}:1", utf8(&file));
+    assert_eq!(object["rules"][0]["written"], place, "{printed}");
+    let (printed, _, status) = explained(&one, &["--namespace", "shop", "--labels", "app=other"]);
+    assert_eq!(status, 0, "{printed}");
+    assert!(!printed.contains("is taken to be"), "{printed}");
+    for (other, help) in [
+        (policy("q", "web", "web"), "--namespace"),
+        (policy("q", "shop", "api"), "--labels"),
+    ] {
+        let (_, said, status) = explained(&[policy("p", "shop", "web"), other], &[]);
+        assert!(said.contains(help), "{said}");
+        assert_eq!(status, 2, "{said}");
+    }
+}
+
+#[test]
+fn arguments_that_mean_nothing_are_refused() {
+    let provider = Provider::new("explain-arguments");
+    let keys = ["https://idp.test/", "https://other.test"].map(|name| provider.keys(name));
+    for (arguments, help) in [
+        (
+            &["--keys", &keys[0], "--", "/x"][..],
+            "there is `https://idp.test`",
+        ),
+        (
+            &["--keys", &keys[1], "--", "/x"],
+            "there are https://idp.test",
+        ),
+        (&["--check", "nosuch=allow", "--", "/x"], "asks `nosuch`"),
+        (&["--peer", "foo", "--", "/x"], "begins with `spiffe://`"),
+        (&["--", "curl https://a.test/x"], "leave out the quotes"),
+        (
+            &["--", "https://a.test/", "https://b.test/"],
+            "two addresses",
+        ),
+        (&["--", "grpcurl", "a.test"], "grpcurl isn't known"),
+        (&["--", "http:///x"], "there is no host"),
+        (&["--", "https://a.test/a b"], "has no blanks"),
+    ] {
+        let file = provider.0.join("c.json");
+        fs::write(&file, POLICY).expect("a file");
+        let (_, said, status) = said(&[&["explain", utf8(&file)], arguments].concat());
+        assert!(said.contains(help), "{said}");
+        assert_eq!(status, 2, "{said}");
+    }
+    let (printed, _) = explain("explain-path", POLICY, &["--", "/x"]);
+    assert!(printed.contains("GET https://localhost/x\n"), "{printed}");
+    let token = "x-token: Bearer eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lkcC50ZXN0In0.AA";
+    let (printed, _) = explain("explain-place", POLICY, &["--", "/x", "-H", token]);
+    let line = "? header x-token has a token behind `Bearer `, where no rule looks";
+    assert!(printed.contains(line), "{printed}");
 }

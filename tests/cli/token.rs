@@ -154,6 +154,8 @@ fn a_token_is_shown() {
     assert!(shown.contains("good for ever"), "{shown}");
     for (token, expected) in [
         ("a.b", "three parts"),
+        ("eyJlbmMiOiJBMjU2R0NNIn0.a.b.c.d", "encrypted (JWE"),
+        ("opaque", "it has no dots"),
         ("é.b.c", "not base64url"),
         ("YQ.e30.", "not JSON"),
     ] {

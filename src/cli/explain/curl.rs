@@ -46,6 +46,8 @@ const IGNORED: &[&str] = &[
     "-s",
     "-v",
 ];
+/// What writes requests in another way.
+const OTHERS: &[&str] = &["grpcurl", "http", "https", "httpie", "wget", "xh"];
 /// Short names and what they stand for.
 const LONG: &[(&str, &str)] = &[
     ("-A", "--user-agent"),
@@ -62,19 +64,36 @@ const LONG: &[(&str, &str)] = &[
 ];
 
 /// Reads the arguments, of which those that change nothing in a request's header are passed over.
-pub(super) fn parse(arguments: &[String]) -> Result<Written, Failure> {
+pub(super) fn parse<'a>(arguments: &'a [String]) -> Result<Written, Failure> {
     let mut written = Written::default();
     let mut method = None;
     let mut implied = "GET";
     let mut arguments = arguments.iter().map(String::as_str);
-    if arguments.clone().next() == Some("curl") {
+    let first = arguments.clone().next().unwrap_or_default();
+    if first == "curl" {
         arguments.next();
+    } else if OTHERS.contains(&first) {
+        return Err(Failure(format!(
+            "{first} isn't known here: write the request as for curl, for example \
+             `-X POST -H 'name: value' https://host/path`"
+        )));
+    } else if first.starts_with("curl ") {
+        return Err(Failure(
+            "the request is one word: leave out the quotes around `curl ...`".to_owned(),
+        ));
     }
-    let mut has_address = false;
+    let mut first_address: Option<&str> = None;
+    let mut address = |written: &mut Written, address: &'a str| {
+        if let Some(first) = first_address.replace(address) {
+            return Err(Failure(format!(
+                "there are two addresses, {first} and {address}: one request is explained at a time"
+            )));
+        }
+        written.address(address).map_err(Failure)
+    };
     while let Some(argument) = arguments.next() {
         if !argument.starts_with('-') {
-            written.address(argument);
-            has_address = true;
+            address(&mut written, argument)?;
             continue;
         }
         // `-sXPOST`: what stands for itself may come before what has a value.
@@ -107,10 +126,7 @@ pub(super) fn parse(arguments: &[String]) -> Result<Written, Failure> {
             "--get" => method = Some("GET"),
             "--head" => implied = "HEAD",
             "--request" => method = Some(value()?),
-            "--url" => {
-                written.address(value()?);
-                has_address = true;
-            }
+            "--url" => address(&mut written, value()?)?,
             "--header" => {
                 let line = value()?;
                 let (name, text) = line
@@ -155,7 +171,7 @@ pub(super) fn parse(arguments: &[String]) -> Result<Written, Failure> {
             }
         }
     }
-    if !has_address {
+    if first_address.is_none() {
         return Err(Failure(
             "there is no request: write one behind `--`, as for curl".to_owned(),
         ));

@@ -1,9 +1,13 @@
 //! A decision as a tree, and as JSON.
 
+mod headline;
 mod json;
+mod nearest;
 mod token;
 
+use self::nearest::part;
 use super::tree::{Mark, Tree};
+use crate::cli::configuration::Places;
 use crate::cli::decision::Decision;
 use crate::explain::{RuleTrace, Stage, Tried};
 use crate::outcome::{Change, Outcome, Reason, Told as ToldOf};
@@ -19,12 +23,25 @@ pub(in crate::cli) struct Told<'a> {
     pub(in crate::cli) now: u64,
     /// The resources that had no say, being for other workloads.
     pub(in crate::cli) elsewhere: Option<String>,
+    /// Where the proxy is taken to be, of which nobody said it.
+    pub(in crate::cli) guessed: Option<String>,
+    /// Where policies are written.
+    pub(in crate::cli) places: Places,
+    pub(in crate::cli) shows: Shows,
+}
+
+/// What is shown of what there is much of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::cli) struct Shows {
+    pub(in crate::cli) all_rules: bool,
+    pub(in crate::cli) all_claims: bool,
 }
 
 impl Told<'_> {
     pub(in crate::cli) fn tree(&self) -> Tree {
         let explanation = &self.decision.explanation;
         let mut below = vec![self.sent()];
+        below.extend(self.guessed.iter().map(Tree::leaf));
         below.extend(self.tokens());
         for stage in [
             Stage::Custom,
@@ -34,8 +51,13 @@ impl Told<'_> {
             Stage::Deny,
             Stage::Allow,
         ] {
-            let rules = explanation.rules.iter().filter(|rule| rule.stage == stage);
-            let rules: Vec<Tree> = rules.map(rule).collect();
+            let (rules, left) = self.shown(stage);
+            let mut rules: Vec<Tree> = rules.into_iter().map(|rule| self.rule(rule)).collect();
+            if left > 0 {
+                rules.push(Tree::leaf(format!(
+                    "{left} more: `explain --all` shows them"
+                )));
+            }
             if !rules.is_empty() {
                 below.push(Tree::new(Mark::None, self.title(stage), rules));
             }
@@ -55,21 +77,14 @@ impl Told<'_> {
                     true => Tree::leaf("goes on unchanged"),
                     false => Tree::new(Mark::None, "goes on, changed", changes),
                 });
-                Tree::new(Mark::Yes, "forwarded", below)
+                Tree::new(Mark::Yes, self.headline(), below)
             }
             Outcome::Refuse(refusal, _) => {
                 let reply = reply(refusal, Some(self.policy), self.request);
                 below.push(answer(&reply));
-                let code = refusal.reason.code();
-                let by = refusal.policy.as_ref();
-                let by = by.map_or(String::new(), |policy| format!(" by {policy}"));
-                Tree::new(Mark::No, format!("refused{by}: {code}"), below)
+                Tree::new(Mark::No, self.headline(), below)
             }
-            Outcome::Ask(check) => {
-                let text = format!("undecided: `{}` would be asked", check.provider);
-                Tree::new(Mark::Open, text, below)
-            }
-            Outcome::Await(_) => Tree::new(Mark::Open, "undecided: keys are needed", below),
+            Outcome::Ask(_) | Outcome::Await(_) => Tree::new(Mark::Open, self.headline(), below),
         }
     }
 
@@ -112,57 +127,83 @@ impl Told<'_> {
             Stage::Allow => "ALLOW: one has to match",
         }
     }
+
+    /// A rule with the conditions that made it match, or kept it from that.
+    fn rule(&self, rule: &RuleTrace) -> Tree {
+        let (mark, text) = match (rule.matched, rule.conditions.is_empty()) {
+            (true, _) => (Mark::Yes, "matches"),
+            (false, false) => (Mark::None, "doesn't match"),
+            (false, true) => (Mark::None, "has no rule, and never matches"),
+        };
+        let place = self.places.of(&rule.rule);
+        let place = place.map_or(String::new(), |place| format!(" ({place})"));
+        let below = decided(rule).map(|one| match self.slash(one) {
+            Some(help) => Tree::new(Mark::No, self.said(one), vec![Tree::leaf(help)]),
+            None => tried(one),
+        });
+        Tree::new(
+            mark,
+            format!("{}{place}: {text}", rule.rule),
+            below.collect(),
+        )
+    }
+
+    /// A condition, and why the request doesn't meet it.
+    fn said(&self, tried: &Tried) -> String {
+        match self.slash(tried) {
+            Some(_) => format!(
+                "{} {}: {} is cut at its last `/`, and is another issuer and subject so",
+                tried.place,
+                tried.condition,
+                tried.wanted.join(", ")
+            ),
+            None => condition(tried),
+        }
+    }
 }
 
-/// A rule with the conditions that made it match, or kept it from that.
-fn rule(rule: &RuleTrace) -> Tree {
-    let (mark, text) = match rule.matched {
-        true => (Mark::Yes, "matches"),
-        false => (Mark::None, "doesn't match"),
-    };
-    let text = match rule.conditions.is_empty() && !rule.matched {
-        true => format!("{}: has no rule, and never matches", rule.rule),
-        false => format!("{}: {text}", rule.rule),
-    };
-    let all_hold = |place: &str| {
+/// The conditions of a rule that made it match, or kept it from that.
+fn decided(rule: &RuleTrace) -> impl Iterator<Item = &Tried> {
+    let all_hold = move |place: &str| {
         let mut there = rule.conditions.iter().filter(|one| one.place == place);
         there.all(|one| one.holds)
     };
-    let part = |place: &str| place.split('[').next().unwrap_or_default().to_owned();
-    let is_met = |wanted: &str| {
+    let is_met = move |wanted: &str| {
         let mut there = rule
             .conditions
             .iter()
             .filter(|one| part(&one.place) == wanted);
         there.any(|one| all_hold(&one.place))
     };
-    let decided = rule.conditions.iter().filter(|one| match rule.matched {
-        true => all_hold(&one.place),
-        false => !one.holds && !is_met(&part(&one.place)),
-    });
-    Tree::new(mark, text, decided.map(tried).collect())
+    rule.conditions
+        .iter()
+        .filter(move |one| match rule.matched {
+            true => all_hold(&one.place),
+            false => !one.holds && !is_met(part(&one.place)),
+        })
 }
 
 fn tried(tried: &Tried) -> Tree {
-    let seen = match (&tried.seen, tried.unknown) {
-        (_, true) => "can't be told".to_owned(),
-        (Some(seen), false) => format!("the request has {seen}"),
-        (None, false) => "the request has none".to_owned(),
-    };
     let mark = match (tried.unknown, tried.holds) {
         (true, _) => Mark::Open,
         (false, true) => Mark::Yes,
         (false, false) => Mark::No,
     };
+    Tree::new(mark, condition(tried), Vec::new())
+}
+
+/// A condition, and what the request has there.
+fn condition(tried: &Tried) -> String {
+    let seen = match (&tried.seen, tried.unknown) {
+        (_, true) => "can't be told".to_owned(),
+        (Some(seen), false) => format!("the request has {seen}"),
+        (None, false) => "the request has none".to_owned(),
+    };
     let Tried {
         place, condition, ..
     } = tried;
     let wanted = tried.wanted.join(", ");
-    Tree::new(
-        mark,
-        format!("{place} {condition}: {wanted}; {seen}"),
-        Vec::new(),
-    )
+    format!("{place} {condition}: {wanted}; {seen}")
 }
 
 fn change(change: &Change) -> String {

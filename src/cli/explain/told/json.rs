@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::token::decoded;
 use super::{Told, change, readable};
 use crate::cli::shown;
+use crate::cli::token::remarks::remarks;
 use crate::explain::{Attempt, RuleTrace, Stage, Tried, Unasked, Verdict};
 use crate::outcome::{Change, Outcome, Reason};
 use crate::reply::reply;
@@ -16,7 +17,13 @@ impl Told<'_> {
             .attempts
             .iter()
             .map(|attempt| self.attempt_json(attempt));
-        let rules = explanation.rules.iter().map(rule_json);
+        let rules = explanation.rules.iter().map(|rule| {
+            let mut told = rule_json(rule);
+            if let Some(told) = told.as_object_mut() {
+                told.insert("written".to_owned(), json!(self.places.of(&rule.rule)));
+            }
+            told
+        });
         let mut notes = self.decision.notes.clone();
         notes.extend(self.notes());
         let mut told = json!({
@@ -25,6 +32,8 @@ impl Told<'_> {
             "unasked": explanation.unasked.iter().map(unasked_json).collect::<Vec<_>>(),
             "rules": rules.collect::<Vec<_>>(),
             "elsewhere": self.elsewhere,
+            "headline": shown::masked(&self.headline()),
+            "proxy": self.guessed,
             "notes": notes,
             "filterState": self.told().map(|told| {
                 let state = told.state.iter();
@@ -87,6 +96,9 @@ impl Told<'_> {
             "place": attempt.place,
             "verdict": verdict,
             "reason": reason.map(Reason::code),
+            "rest": attempt.rest.iter().map(rest_json).collect::<Vec<_>>(),
+            "keyIds": attempt.key_ids,
+            "remarks": remarks(&attempt.token, header.as_ref(), claims.as_ref()),
             "life": claims.as_ref().and_then(|claims| self.life(claims)),
             "header": header,
             "claims": claims,
@@ -99,6 +111,16 @@ fn unasked_json(unasked: &Unasked) -> Value {
         "issuer": unasked.issuer,
         "conditions": unasked.conditions.iter().map(tried_json).collect::<Vec<_>>(),
     })
+}
+
+/// What comes behind the first refusal of a token: further reasons, and at last whether it is `verified`.
+fn rest_json(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Verified => "verified",
+        Verdict::Refused(reason) => reason.code(),
+        Verdict::Awaits => "undecided",
+        Verdict::Ignored => "ignored",
+    }
 }
 
 fn rule_json(rule: &RuleTrace) -> Value {
