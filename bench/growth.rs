@@ -82,11 +82,47 @@ fn answer_lines(size: usize) -> impl Iterator<Item = (String, Vec<u8>)> {
 
 type Attack = fn(usize) -> (Value, Headers);
 
-const ATTACKS: [(&str, Attack); 20] = [
+const ATTACKS: [(&str, Attack); 25] = [
+    // No attack: so many rules that aren't for the request cost it nothing.
+    ("rules for other paths", |size| {
+        let one = |number| rule(json!({ "match": [{ "paths": [format!("/{number}/*")] }] }));
+        let rules: Vec<Value> = (0..size).map(one).collect();
+        let asked = "/1/x?access_token=a.b.c".to_owned();
+        (
+            json!({ "jwtRules": rules }),
+            vec![(":path".to_owned(), asked)],
+        )
+    }),
     ("one parameter, again and again", |size| {
         (
             json!({ "jwtRules": [rule(json!({}))] }),
             path(&"access_token&".repeat(size)),
+        )
+    }),
+    ("parameters of two rules that only report", |size| {
+        let report = || rule(json!({ "reportOnly": true }));
+        (
+            json!({ "jwtRules": [report(), report()] }),
+            path(&"access_token=a&".repeat(size)),
+        )
+    }),
+    ("parameters that are no JWTs", |size| {
+        (
+            json!({ "jwtRules": [rule(json!({ "nonJwt": "ignore" }))] }),
+            path(&"access_token=a&".repeat(size)),
+        )
+    }),
+    ("a long parameter that is no JWT", |size| {
+        (
+            json!({ "jwtRules": [rule(json!({ "nonJwt": "ignore" }))] }),
+            path(&format!("access_token={}", "AAAA".repeat(size))),
+        )
+    }),
+    ("items of a header", |size| {
+        let when = json!({ "key": "request.headers[x-a]", "separator": ",", "values": ["b"] });
+        (
+            json!({ "authorizationPolicies": [{ "action": "DENY", "rules": [{ "when": [when] }] }] }),
+            vec![("x-a".into(), "\" a\",".repeat(size))],
         )
     }),
     ("ten rules' parameters in a preflight", |size| {

@@ -49,6 +49,7 @@ def configuration() -> dict:
             {"issuer": "https://nobody.test", "jwksUri": "http://idp/nowhere"},
             # Of one issuer at two places one is told apart from the other.
             {"issuer": "issuer-foo", "jwksUri": "http://idp/nowhere/else"},
+            {"issuer": "https://tried.test", "jwksUri": "http://idp/tried", "reportOnly": True},
         ],
         "extensionProviders": [provider("there", "upstream"), provider("gone", "closed", failOpen=True), provider("silent", "silent")],
         "authorizationPolicies": [
@@ -121,6 +122,7 @@ def traffic(ports: dict[str, int], keys: Keys) -> None:
         raise Failed(f"A plugin that Envoy doesn't ask hands on {answer.status}.")
     good = keys.mint("issuer-foo")
     tokens = [good, good, good[:-4] + "AAAA", keys.mint("issuer-foo", expire=-600), keys.mint("https://nobody.test")]
+    tokens.append(keys.mint("https://tried.test", expire=-600))
     for token in tokens:
         request(port, "/", headers={"authorization": f"Bearer {token}"})
     for path in ("/", "/asked", "/lax", "/audited", "/tried", "/denied"):

@@ -3,9 +3,13 @@
 pub(crate) mod legacy;
 mod location;
 mod metadata;
+mod opaque;
 mod output;
+mod presence;
 mod presented;
 mod removal;
+mod report;
+mod scope;
 mod sighting;
 mod told;
 
@@ -19,14 +23,17 @@ use self::location::Locations;
 pub(crate) use self::output::Output;
 use self::presented::{Miss, Presented, Search};
 use self::removal::Removal;
+use self::scope::{Asked, Scopes};
 pub(crate) use self::sighting::Sought;
+use crate::authz::{self, Subject};
+use crate::config::jwt_rule::Presence;
 use crate::config::text::text;
 use crate::config::{Defaults, JwtRule, Tokens};
 use crate::connection::{Connection, Untold};
 use crate::evaluate::Known;
 use crate::jwks::{KeySet, KeySetId, Lookup};
-use crate::jwt::{ClaimPath, Expected, Token, Verified};
-use crate::outcome::{Change, Changes, Reason, Refusal};
+use crate::jwt::{ClaimPath, Expected, Token, Verified, Verifier};
+use crate::outcome::{Change, Changes, DryRun, Reason, Refusal};
 use crate::request::Request;
 use crate::sorted;
 use crate::spelling::Names;
@@ -41,11 +48,15 @@ const SPACE_DELIMITED: [&str; 2] = ["permission", "scope"];
 #[derive(Debug, Default)]
 pub(crate) struct Authentication {
     rules: Vec<Rule>,
+    /// For which requests they are, if not for all.
+    scopes: Option<Box<Scopes>>,
     /// Where these look for tokens.
     sought: Sought,
     legacy: legacy::Policies,
     /// Which of the presented tokens must verify.
     demanded: Tokens,
+    /// Whether some rule requires its token.
+    requires: bool,
     /// Every header that is written. The client's copies never pass, nor what an upstream may take for one.
     written: Names,
     /// The header that gets the claims for those behind us.
@@ -60,8 +71,13 @@ pub(crate) struct Rule {
     expected: Expected,
     keys: Keys,
     locations: Rc<Locations>,
+    /// For which requests it is, if not for all, until it is among the others.
+    scope: Option<authz::Rule>,
     outputs: Vec<Output>,
     forward: bool,
+    presence: Presence,
+    /// Whether its bad tokens refuse nobody.
+    reports_only: bool,
     space_delimited: Vec<String>,
 }
 
@@ -102,8 +118,12 @@ enum Principal {
 pub(crate) struct Authenticated<'p, 'r> {
     /// `None` where no token was presented, and for a CORS preflight, which carries none.
     pub(crate) identity: Option<Identity<'p>>,
+    /// The other tokens whose rules write headers.
+    beside: Vec<Taken<'p>>,
     /// The tokens that don't reach the upstream.
     removal: Removal<'r>,
+    /// What rules that only report would have done.
+    pub(crate) would: Option<DryRun>,
 }
 
 /// Why a request doesn't go on.
@@ -115,14 +135,25 @@ pub(crate) enum Halt {
 }
 
 impl Rule {
+    /// Whether a request without its token is refused.
+    fn is_required(&self) -> bool {
+        self.presence == Presence::Required && !self.reports_only
+    }
+
     /// Whether this header is one of its outputs.
     pub(crate) fn writes(&self, header: &str) -> bool {
         self.outputs.iter().any(|output| output.header() == header)
     }
 
+    /// Whether its bad tokens refuse nobody.
+    pub(crate) fn reports_only(&self) -> bool {
+        self.reports_only
+    }
+
     pub(crate) fn new(
         number: usize,
         rule: JwtRule,
+        scope: Option<authz::Rule>,
         keys: Keys,
         defaults: Option<&Defaults>,
     ) -> Self {
@@ -154,14 +185,16 @@ impl Rule {
                 media_type: text(&rule.required_type).or_else(|| text(&defaults?.required_type)),
             },
             keys,
+            scope,
             outputs: Output::of(&rule),
             forward: rule.forward_original_token,
+            presence: rule.presence.unwrap_or_default(),
+            reports_only: rule.report_only.unwrap_or_default(),
             space_delimited,
-            locations: Rc::new(Locations::new(
-                rule.from_headers,
-                rule.from_params,
-                rule.from_cookies,
-            )),
+            locations: Rc::new(
+                Locations::new(rule.from_headers, rule.from_params, rule.from_cookies)
+                    .treating(rule.non_jwt.unwrap_or_default()),
+            ),
         }
     }
 
@@ -225,13 +258,16 @@ impl Authentication {
                 None => known.push(Rc::clone(locations)),
             }
         }
+        let scopes = Scopes::of(&mut rules).map(Box::new);
         let outputs = rules.iter().flat_map(|rule| &rule.outputs);
         let written = outputs.map(Output::header).chain(metadata.as_deref());
         Self {
             written: Names::new(written),
             sought: Sought::of(rules.iter()),
             demanded,
+            requires: rules.iter().any(|rule| rule.presence == Presence::Required),
             legacy,
+            scopes,
             rules,
             metadata,
         }
@@ -249,7 +285,7 @@ impl Authentication {
         known: Known<'_>,
     ) -> Result<Authenticated<'_, 'r>, Halt> {
         match self.legacy.of(connection) {
-            Ok(None) => self.by_rules(request, known),
+            Ok(None) => self.by_rules(request, connection, known),
             Ok(Some(policy)) => policy.authenticate(request, connection, known, self.demanded),
             Err(reason) => Err(Halt::Refused(reason.into())),
         }
@@ -258,27 +294,49 @@ impl Authentication {
     fn by_rules<'r>(
         &self,
         request: &'r Request,
+        connection: &Connection<'_>,
         known: Known<'_>,
     ) -> Result<Authenticated<'_, 'r>, Halt> {
         let mut removal = Removal::new(request);
-        let rules = self.rules.iter();
-        let search = Search::new(&mut removal, known.verifier, &self.sought, rules);
-        let rules = self.rules.iter();
-        let mut presented: SmallVec<[Presented<'_, '_>; 1]> = rules
+        let asked = self.asked(request, connection)?;
+        let search = self.search(&asked, &mut removal, known.verifier);
+        let mut presented: SmallVec<[Presented<'_, '_>; 1]> = asked
+            .rules()
             .filter_map(|rule| Presented::find(rule, &search))
             .collect();
-        if presented.is_empty() || request.is_cors_preflight() {
+        let is_preflight = request.is_cors_preflight();
+        let mut would = None;
+        if self.requires && !is_preflight {
+            would = presence::missing_reported(asked.rules(), &presented);
+            if asked.rules().any(Rule::is_required) {
+                let judge = |presented: &_| presence::all_verify(asked.rules(), presented, known);
+                let ((), excused) = report::judged(&mut presented, &mut removal, known, judge)?;
+                let would = would.or(excused);
+                return Ok(presence::authenticated(presented, removal, would));
+            }
+        }
+        if presented.is_empty() || is_preflight {
             search.places().for_each(|place| removal.add(place));
             return Ok(Authenticated {
                 identity: None,
+                beside: Vec::new(),
                 removal,
+                would,
             });
         }
-        let winner = presented.remove(presented::winner(&presented, known)?);
+        let judge = |presented: &[_]| self.winner(presented, known);
+        let (winner, excused) = report::judged(&mut presented, &mut removal, known, judge)?;
+        would = would.or(excused);
+        let Some(winner) = winner else {
+            return Ok(Authenticated {
+                identity: None,
+                beside: Vec::new(),
+                removal,
+                would,
+            });
+        };
+        let winner = presented.remove(winner);
         let others = presented;
-        if self.demanded == Tokens::All {
-            presented::all_verify(&winner, &others, known)?;
-        }
         let kept = presented::kept(&winner, &others, known)?;
         let stays = |place| match winner.is_at(place) {
             true => winner.rule.forward,
@@ -289,12 +347,49 @@ impl Authentication {
             .filter(|place| !stays(*place))
             .for_each(|place| removal.add(place));
         Ok(Authenticated {
-            identity: Taken::of(winner).map(|token| Identity {
-                token: Some(token),
-                principal: Principal::Token,
-            }),
+            identity: Taken::of(winner).map(Identity::from),
+            beside: Vec::new(),
             removal,
+            would,
         })
+    }
+
+    /// The place of the rule that wins, if the request presents what is demanded. `None`: it presents nothing.
+    fn winner(
+        &self,
+        presented: &[Presented<'_, '_>],
+        known: Known<'_>,
+    ) -> Result<Option<usize>, Halt> {
+        if presented.is_empty() {
+            return Ok(None);
+        }
+        let place = presented::winner(presented, known)?;
+        if self.demanded == Tokens::All
+            && let Some(winner) = presented.get(place)
+        {
+            presented::all_verify(winner, presented, known)?;
+        }
+        Ok(Some(place))
+    }
+
+    /// The rules that are for this request.
+    fn asked(&self, request: &Request, connection: &Connection<'_>) -> Result<Asked<'_>, Halt> {
+        match &self.scopes {
+            None => Ok(Asked::All(&self.rules)),
+            Some(scopes) => scopes.asked(&self.rules, request, connection),
+        }
+    }
+
+    fn search<'p>(
+        &'p self,
+        asked: &Asked<'p>,
+        removal: &mut Removal<'_>,
+        verifier: &Verifier,
+    ) -> Search<'p> {
+        match &self.scopes {
+            None => Search::new(removal, verifier, &self.sought, self.rules.iter()),
+            Some(scopes) => Search::among(removal, verifier, scopes.places(asked)),
+        }
     }
 
     /// The headers that rules write.
@@ -307,9 +402,17 @@ impl Authentication {
         self.written.have(header) || self.sought.has_header(header) || self.legacy.seek(header)
     }
 
-    /// Whether a token can tell whose a request is.
-    pub(crate) fn takes_tokens(&self) -> bool {
-        self.all_rules().next().is_some()
+    /// Whether a token can tell whose this request is.
+    pub(crate) fn takes_tokens(&self, subject: Subject<'_>) -> bool {
+        let mut older = self.legacy.rules();
+        let asked = self.asked(subject.request, subject.connection);
+        older.next().is_some() || asked.is_ok_and(|asked| asked.rules().next().is_some())
+    }
+
+    /// The older policy that refuses every request to this port without a client certificate.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn requires_mutual_tls(&self, port: u16) -> Option<&str> {
+        self.legacy.require_mutual_tls(port)
     }
 
     /// Those of older policies among them.
@@ -342,6 +445,9 @@ impl Authentication {
         if !self.written.is_empty() {
             changes.extend(request.removed(|name| self.written.have(name.as_bytes())));
         }
+        for beside in &authenticated.beside {
+            changes.extend(beside.written());
+        }
         if let Some(taken) = taken {
             let outputs = || self.outputs(taken);
             changes.extend(taken.token.outputs(taken.rule.number, outputs));
@@ -350,11 +456,9 @@ impl Authentication {
     }
 
     fn outputs(&self, taken: &Taken<'_>) -> Vec<Change> {
-        let outputs = taken.rule.outputs.iter();
-        let written = outputs.filter_map(|output| output.change(&taken.token));
         let metadata = self.metadata.as_ref();
         let metadata = metadata.map(|header| metadata::change(header, taken));
-        written.chain(metadata).collect()
+        taken.written().chain(metadata).collect()
     }
 }
 
@@ -363,6 +467,21 @@ impl<'p> Taken<'p> {
         let rule = presented.rule;
         let token = presented.into_first()?;
         Some(Self { token, rule })
+    }
+
+    /// The headers that its rule writes.
+    fn written(&self) -> impl Iterator<Item = Change> {
+        let outputs = self.rule.outputs.iter();
+        outputs.filter_map(|output| output.change(&self.token))
+    }
+}
+
+impl<'p> From<Taken<'p>> for Identity<'p> {
+    fn from(token: Taken<'p>) -> Self {
+        Self {
+            token: Some(token),
+            principal: Principal::Token,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod comparison;
 mod host;
 mod index;
+mod items;
 mod path;
 mod peer;
 mod principal;
@@ -69,6 +70,8 @@ pub(crate) enum Test<P = PeerMatch> {
     DirectIp(Vec<IpNet>),
     /// Any one line of this header; Envoy from 1.38 on looks at each by itself.
     Header(String, Vec<StringMatch>),
+    /// Any one item of a line of this header, which the byte separates from others.
+    HeaderItem(String, u8, Vec<StringMatch>),
     Host(Vec<HostMatch>),
     /// What another filter wrote to dynamic metadata.
     Metadata {
@@ -160,9 +163,10 @@ impl Rule<PeerPattern> {
 impl<P> Test<P> {
     pub(crate) fn is_empty(&self) -> bool {
         match self {
-            Self::Claim(_, patterns) | Self::Header(_, patterns) | Self::ServerName(patterns) => {
-                patterns.is_empty()
-            }
+            Self::Claim(_, patterns)
+            | Self::Header(_, patterns)
+            | Self::HeaderItem(_, _, patterns)
+            | Self::ServerName(patterns) => patterns.is_empty(),
             Self::Compared(_) => false,
             Self::DestinationIp(blocks) | Self::DirectIp(blocks) | Self::RemoteIp(blocks) => {
                 blocks.is_empty()
@@ -187,6 +191,7 @@ impl<P> Test<P> {
             Self::DestinationPort(_) => "destination.port".to_owned(),
             Self::DirectIp(_) => "source.ip".to_owned(),
             Self::Header(name, _) => format!("request.headers[{name}]"),
+            Self::HeaderItem(name, ..) => format!("an item of request.headers[{name}]"),
             Self::Host(_) => "hosts".to_owned(),
             Self::Metadata { filter, key, .. } => format!("experimental.{filter}[{key}]"),
             Self::Path(_) => "paths".to_owned(),
@@ -207,6 +212,7 @@ impl<P> Test<P> {
             | Self::DestinationPort(_)
             | Self::DirectIp(_)
             | Self::Header(..)
+            | Self::HeaderItem(..)
             | Self::Host(_)
             | Self::Metadata { .. }
             | Self::Path(_)
@@ -225,6 +231,9 @@ impl Test<PeerPattern> {
             Self::DestinationPort(ports) => Test::DestinationPort(ports),
             Self::DirectIp(blocks) => Test::DirectIp(blocks),
             Self::Header(name, patterns) => Test::Header(name, patterns),
+            Self::HeaderItem(name, separator, patterns) => {
+                Test::HeaderItem(name, separator, patterns)
+            }
             Self::Host(patterns) => Test::Host(patterns),
             Self::Metadata {
                 filter,
@@ -287,15 +296,26 @@ fn unmapped(block: &IpNet) -> IpNet {
 fn line(name: &str, value: &[u8], patterns: &[StringMatch]) -> Option<bool> {
     let any = |value: &[u8]| patterns.iter().any(|pattern| pattern.matches(value));
     let (matches, trimmed) = (any(value), value.trim_ascii());
-    let others = if trimmed.len() < value.len() {
-        any(trimmed)
-    } else if name == ":method" && value.iter().any(u8::is_ascii_lowercase) {
+    let others = if name == ":method" && value.iter().any(u8::is_ascii_lowercase) {
         let mut patterns = patterns.iter();
-        patterns.any(|pattern| pattern.matches_by(<[u8]>::eq_ignore_ascii_case, value))
+        patterns.any(|pattern| pattern.matches_by(<[u8]>::eq_ignore_ascii_case, trimmed))
+    } else if trimmed.len() < value.len() {
+        any(trimmed)
     } else {
         matches
     };
     (matches == others).then_some(matches)
+}
+
+/// Whether a line of this header does. What an upstream may take for one says no, or nothing.
+fn any_line(
+    request: &Request,
+    name: &str,
+    matches: &dyn Fn(&[u8]) -> Option<bool>,
+) -> Option<bool> {
+    let misspelt = request.misspelt(name).map(matches);
+    let misspelt = misspelt.map(|matches| matches.filter(|matches| !matches));
+    any(request.values(name).map(matches).chain(misspelt))
 }
 
 impl Condition {
@@ -338,13 +358,12 @@ impl Test {
             Self::DestinationIp(blocks) => within(blocks, connection.destination_ip()),
             Self::DestinationPort(ports) => Some(ports.contains(&connection.destination_port()?)),
             Self::DirectIp(blocks) => within(blocks, connection.direct_ip()),
-            // What an upstream may take for a line of this name says no, or nothing.
             Self::Header(name, patterns) => {
-                let line = |value| line(name, value, patterns);
-                let misspelt = request.misspelt(name).map(line);
-                let misspelt = misspelt.map(|matches| matches.filter(|matches| !matches));
-                self::any(request.values(name).map(line).chain(misspelt))
+                any_line(request, name, &|value| line(name, value, patterns))
             }
+            Self::HeaderItem(name, separator, patterns) => any_line(request, name, &|value| {
+                items::any_item(value, *separator, patterns)
+            }),
             Self::Host(patterns) => Some(
                 host::host(request)
                     .is_some_and(|host| patterns.iter().any(|pattern| pattern.matches(&host))),
@@ -400,6 +419,28 @@ impl MetadataMatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_that_an_upstream_may_read_otherwise() {
+        for (name, value, pattern, expected) in [
+            ("x", "on", "on", Some(true)),
+            ("x", "off", "on", Some(false)),
+            ("x", "On", "on", Some(false)),
+            ("x", "on ", "on", None),
+            ("x", "\ton", "on", None),
+            ("x", "off ", "on", Some(false)),
+            (":method", "POST", "POST", Some(true)),
+            (":method", "post", "POST", None),
+            (":method", "post ", "POST", None),
+            (":method", "POST ", "POST", None),
+            (":method", "post ", "GET", Some(false)),
+            (":method", "post ", "*", Some(true)),
+        ] {
+            let patterns = [StringMatch::header(pattern)];
+            let found = line(name, value.as_bytes(), &patterns);
+            assert_eq!(found, expected, "{name} {value:?} {pattern}");
+        }
+    }
 
     #[test]
     fn blocks_of_ipv4_written_as_ipv6() {

@@ -45,8 +45,7 @@ pub struct Check {
 impl Check {
     /// How many bytes its lines take.
     pub(crate) fn size(&self) -> usize {
-        let lines = self.headers.iter();
-        lines.map(|(name, value)| name.len() + value.len()).sum()
+        size(&self.headers)
     }
 }
 
@@ -70,6 +69,25 @@ pub enum CheckReply {
     Overloaded,
     /// It answered, but what it said can't be read to its end. So it isn't down.
     Unreadable,
+}
+
+impl CheckReply {
+    /// How many bytes its lines and its body take.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Answer(answer) => {
+                size(&answer.headers) + answer.body.as_ref().map_or(0, Vec::len)
+            }
+            Self::Nothing | Self::Overloaded | Self::Unreadable => 0,
+        }
+    }
+}
+
+fn size(lines: &[(String, impl AsRef<[u8]>)]) -> usize {
+    let lines = lines.iter();
+    lines
+        .map(|(name, value)| name.len() + value.as_ref().len())
+        .sum()
 }
 
 /// What a service answered.
@@ -158,8 +176,8 @@ impl Checks {
     }
 
     /// Has every service asked about whose policies the request is, one after the other; each sees
-    /// what those before it changed. Of headers that rules write, which are still the client's, it is
-    /// shown none.
+    /// what those before it changed. Of headers that rules write, which are still the client's, neither
+    /// it nor its policies see any.
     pub(crate) fn pass(
         &self,
         request: &Request,
@@ -168,12 +186,20 @@ impl Checks {
         written: &Names,
         witness: &mut impl Witness,
     ) -> Result<Passed, Held> {
-        let is_hidden = |name: &str| written.have(name.as_bytes()) && !self.write(name);
+        if self.0.is_empty() {
+            return Ok(self.skip(request));
+        }
+        // A token in `authorization` is for the service, too.
+        let is_hidden = |name: &str| {
+            name != "authorization" && written.have(name.as_bytes()) && !self.write(name)
+        };
+        let hidden = Changes(request.removed(is_hidden));
         let mut changes = self.stripped(request);
         let mut notes = Vec::new();
         for (index, (service, rules)) in self.0.iter().enumerate() {
             let id = CheckId(index);
-            let seen = request.changed(&changes);
+            let changed = request.changed(&changes);
+            let seen = changed.changed(&hidden);
             let subject = Subject {
                 request: &seen,
                 identity: None,
@@ -191,12 +217,14 @@ impl Checks {
                 })
             };
             let Some(checked) = checked.iter().find(|checked| checked.id == id) else {
-                let check = service.check(id, &seen, is_hidden).map(Held::Ask);
+                let check = service.check(id, &seen).map(Held::Ask);
                 return Err(check.unwrap_or_else(|| refused(Reason::CheckUnsendable, None)));
             };
             let failed = |reason| Err(refused(reason, Some(service.failure())));
             match CheckVerdict::of(&checked.reply) {
-                CheckVerdict::Allowed(answer) => changes.0.extend(service.granted(answer, &seen)),
+                CheckVerdict::Allowed(answer) => {
+                    changes.0.extend(service.granted(answer, &changed))
+                }
                 CheckVerdict::Denied(answer) => {
                     return Err(refused(Reason::CheckDenied, Some(service.denial(answer))));
                 }
@@ -312,12 +340,7 @@ impl Service {
 
     /// What it is asked; `None` where it can't be asked about this request as it is: a `CONNECT`, or
     /// one with bytes that a Wasm filter can't send.
-    fn check(
-        &self,
-        id: CheckId,
-        request: &Request,
-        is_hidden: impl Fn(&str) -> bool,
-    ) -> Option<Check> {
+    fn check(&self, id: CheckId, request: &Request) -> Option<Check> {
         let text = |value| str::from_utf8(value).ok().map(str::to_owned);
         let one = |name: &str| text(request.value(name)?);
         let method = one(":method").filter(|method| method != "CONNECT")?;
@@ -331,7 +354,7 @@ impl Service {
             ("content-length".to_owned(), "0".to_owned()),
         ];
         let is_shown = |name: &str| {
-            (name == "authorization" || one_of(&self.shown, name) && !is_hidden(name))
+            (name == "authorization" || one_of(&self.shown, name))
                 && !self
                     .added
                     .0

@@ -5,6 +5,7 @@
 
 mod check;
 mod codes;
+mod conditions;
 mod configuration;
 mod decision;
 mod document;

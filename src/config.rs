@@ -1,5 +1,6 @@
 //! What a user may write: one JSON object. The doc comment of a field is its reference.
 
+mod amendment;
 pub(crate) mod authorization;
 mod comparison;
 mod document;
@@ -13,6 +14,7 @@ pub(crate) mod port;
 pub(crate) mod provider;
 pub(crate) mod reader;
 pub(crate) mod schema;
+pub(crate) mod scope;
 pub(crate) mod text;
 mod verification;
 
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub(crate) use self::amendment::Amendment;
 pub(crate) use self::authorization::AuthorizationRules;
 use self::authorization::Provider;
 pub(crate) use self::document::parse;
@@ -50,6 +53,8 @@ record! {
         resources: Option<Vec<Resource>>,
         /// Short form: one `RequestAuthentication` that applies here.
         jwt_rules: Option<Vec<JwtRule>>,
+        /// What Istio's form can't say of RequestAuthentications in `resources`, by their names.
+        request_authentications: Vec<Amendment>,
         /// Short form: `AuthorizationPolicy` resources that apply here.
         authorization_policies: Option<Vec<NamedPolicy>>,
         /// Services that are asked about requests, for policies with the action CUSTOM, as in
@@ -93,6 +98,9 @@ record! {
     unread {
         /// Whether policies compare hosts without their ports. Default: `false`, as in Istio.
         ignore_host_port: bool,
+        /// Whether policies compare paths without the case of ASCII letters, for upstreams that do.
+        /// Default: `false`, as in Istio.
+        ignore_path_case: bool,
     }
     check check_config;
 }
@@ -350,7 +358,8 @@ record! {
         /// then. Default: any.
         max_token_lifetime: Option<Duration>,
         /// What a token's `typ` must say, such as `at+jwt` (RFC 9068), so that no other kind of
-        /// token passes; case and `application/` don't count. Default: any.
+        /// token passes; case and `application/` don't count. Default: any but those of tokens that are no
+        /// bearer tokens, `wit+jwt` and `wpt+jwt`.
         required_type: Option<Text>,
     }
 }

@@ -115,6 +115,7 @@ pub(crate) fn decide(
             return Outcome::Refuse(refusal, told);
         }
     };
+    notes.extend(authenticated.would.clone().map(Note::DryRun));
     // Policies see what the upstream will see: written headers instead of the client's copies, and
     // no token that is taken out.
     let own = policy.authentication.changes(&checked, &authenticated);
@@ -135,11 +136,13 @@ pub(crate) fn decide(
     witness.sees(Stage::DryRunAllow, &dry_run.allow, subject);
     let would = (!dry_run.is_empty()).then(|| DryRun::from(dry_run.authorize(subject)));
     notes.extend(would.clone().map(Note::DryRun));
+    // A request that is refused for its token comes to no policy.
+    let would = authenticated.would.as_ref().or(would.as_ref());
     witness.sees(Stage::Deny, &authorization.deny, subject);
     witness.sees(Stage::Allow, &authorization.allow, subject);
     match authorization.authorize(subject) {
         Ok(rule) => {
-            let state = told.forwarded(rule.as_ref(), identity, would.as_ref());
+            let state = told.forwarded(rule.as_ref(), identity, would);
             let changes = normalised.then(passed.changes).then(own);
             let told = Told {
                 state,
@@ -150,7 +153,7 @@ pub(crate) fn decide(
         }
         Err(mut refusal) => {
             refusal.lack = policy.lack(subject, refusal.reason);
-            let state = told.refused(&refusal, identity, would.as_ref());
+            let state = told.refused(&refusal, identity, would);
             let told = Told {
                 notes,
                 ..Told::of(state)

@@ -17,6 +17,10 @@ pub struct Explanation {
     pub token: TokenTrace,
     /// Each rule for tokens and each token that it found, in the order in which they are tried.
     pub attempts: Vec<Attempt>,
+    /// The issuers of the rules that require a token of which there is none; any where `None`.
+    pub missing: Vec<Option<String>>,
+    /// The rules for tokens that aren't for this request.
+    pub unasked: Vec<Unasked>,
     /// The rules that the request came to, in the order of the stages; in a stage, as they are tried.
     pub rules: Vec<RuleTrace>,
 }
@@ -43,12 +47,23 @@ pub struct Attempt {
     pub audiences: Vec<String>,
     /// How far the clocks may be apart, in seconds.
     pub clock_skew: u64,
+    /// Whether bad tokens of the rule refuse nobody.
+    pub report_only: bool,
     /// Where the token stands: `header authorization`.
     pub place: String,
     /// The token as it was sent.
     pub token: Vec<u8>,
     /// What came of it.
     pub verdict: Verdict,
+}
+
+/// A rule for tokens that isn't for this request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unasked {
+    /// The issuer that the rule takes; any where `None`.
+    pub issuer: Option<String>,
+    /// The conditions of its `match`: of those of one `match[..]` all must hold.
+    pub conditions: Vec<Tried>,
 }
 
 /// What a rule makes of a token.
@@ -61,6 +76,8 @@ pub enum Verdict {
     Refused(Reason),
     /// Keys are needed to tell.
     Awaits,
+    /// It can't be a JWT, and the rule leaves it to others.
+    Ignored,
 }
 
 /// When a rule is asked.
@@ -130,6 +147,8 @@ impl Witness for Unseen {
 #[derive(Default)]
 struct Trace {
     attempts: Vec<Attempt>,
+    missing: Vec<Option<String>>,
+    unasked: Vec<Unasked>,
     rules: Vec<RuleTrace>,
     token: Option<TokenTrace>,
 }
@@ -143,6 +162,8 @@ impl Witness for Trace {
         known: Known<'_>,
     ) {
         self.attempts = authentication.attempts(request, connection, known);
+        self.missing = authentication.missing(request, connection, known);
+        self.unasked = authentication.unasked(request, connection);
     }
 
     fn sees(&mut self, stage: Stage, rules: &RuleSet, subject: Subject<'_>) {
@@ -162,15 +183,19 @@ pub fn explain(policy: &Policy, known: Known<'_>, request: &Request) -> Explanat
     let mut trace = Trace::default();
     let outcome = decide(policy, known, request, &mut trace);
     let refused = match &outcome {
-        Outcome::Refuse(refusal, _) if refusal.reason.fault() == Fault::Token => {
-            Some(TokenTrace::Refused(refusal.reason))
-        }
+        Outcome::Refuse(refusal, _) => match (refusal.reason, refusal.reason.fault()) {
+            (Reason::Missing, _) => Some(TokenTrace::None),
+            (reason, Fault::Token) => Some(TokenTrace::Refused(reason)),
+            _ => None,
+        },
         _ => None,
     };
     Explanation {
         outcome,
         token: trace.token.or(refused).unwrap_or(TokenTrace::Unread),
         attempts: trace.attempts,
+        missing: trace.missing,
+        unasked: trace.unasked,
         rules: trace.rules,
     }
 }

@@ -214,9 +214,10 @@ impl KeySet {
         &self.warnings
     }
 
-    /// The IDs of the keys, for the log.
+    /// The keys by their IDs, for the log.
     pub(crate) fn ids(&self) -> String {
-        let mut ids = String::new();
+        let noun = if self.keys.len() == 1 { "key" } else { "keys" };
+        let mut ids = format!("the {noun} ");
         for (index, key) in self.keys.iter().enumerate() {
             ids.push_str(if index == 0 { "" } else { ", " });
             if index == MAX_IDS {
@@ -413,7 +414,7 @@ mod tests {
                 let twin = ED25519.replace('}', r#","kid":"c","use":"sig"}"#);
                 let set = format!(r#"{{"keys":[{twin},{other},{private}]}}"#);
                 let set = KeySet::parse_fetched(set.as_bytes()).unwrap();
-                assert_eq!(set.ids(), r#""b""#);
+                assert_eq!(set.ids(), r#"the key "b""#);
                 let told = set.warnings().join("\n");
                 assert!(!told.contains("c2Vj"), "{told}");
                 for name in ["a", "c"] {

@@ -23,6 +23,10 @@ use crate::json;
 use crate::jwks::{Algorithm, KeySet};
 use crate::outcome::{Change, Reason};
 
+/// Kinds of tokens that are no bearer tokens: what a workload shows only beside a proof that it has the key,
+/// and that proof (draft-ietf-wimse-workload-creds, draft-ietf-wimse-wpt).
+const NEVER_BEARER: [&str; 2] = ["wit+jwt", "wpt+jwt"];
+
 /// The longest token that is looked at, in bytes. Envoy takes 60 KiB of headers by default.
 const MAX_TOKEN: usize = 64 * 1024;
 
@@ -70,7 +74,7 @@ pub(crate) struct Expected {
     pub(crate) require_expiration: bool,
     /// How long a token may still be good for, in seconds; it must say so, then.
     pub(crate) max_lifetime: Option<u64>,
-    /// What `typ` must say (RFC 8725 section 3.11).
+    /// What `typ` must say (RFC 8725 section 3.11). `None` takes any that may be a bearer token's.
     pub(crate) media_type: Option<String>,
 }
 
@@ -224,9 +228,11 @@ impl Content {
             return Err(Reason::IssuerUnknown);
         }
         let bare = |name: &str| bare_media_type(name).to_ascii_lowercase();
-        if let Some(wanted) = &expected.media_type
-            && self.header.media_type.as_deref().map(bare) != Some(bare(wanted))
-        {
+        let is_right_type = match &expected.media_type {
+            Some(wanted) => self.header.media_type.as_deref().map(bare) == Some(bare(wanted)),
+            None => !self.header.is_never_bearer,
+        };
+        if !is_right_type {
             return Err(Reason::TypeNotAllowed);
         }
         let skew = expected.clock_skew;
@@ -312,6 +318,8 @@ struct Header {
     key_id: Option<String>,
     /// `typ`, where it is a string.
     media_type: Option<String>,
+    /// Whether that is one of [`NEVER_BEARER`].
+    is_never_bearer: bool,
 }
 
 fn parse_header(part: &[u8]) -> Result<Header, Reason> {
@@ -333,10 +341,17 @@ fn parse_header(part: &[u8]) -> Result<Header, Reason> {
     if header.get("b64").is_some_and(|value| *value != true) {
         return Err(Reason::UnencodedPayload);
     }
+    let media_type = header.get("typ").and_then(Value::as_str);
     Ok(Header {
         algorithm,
         key_id,
-        media_type: header.get("typ").and_then(Value::as_str).map(str::to_owned),
+        is_never_bearer: media_type.is_some_and(|name| {
+            let name = bare_media_type(name);
+            NEVER_BEARER
+                .iter()
+                .any(|own| name.eq_ignore_ascii_case(own))
+        }),
+        media_type: media_type.map(str::to_owned),
     })
 }
 

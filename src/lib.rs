@@ -51,6 +51,7 @@ mod metrics;
 mod mtls;
 mod outcome;
 mod path;
+mod plural;
 mod policy;
 mod reply;
 mod request;
@@ -67,7 +68,7 @@ pub use self::config::schema::schema;
 pub use self::connection::{Attribute, Host, Metadata, NoHost, Untold};
 pub use self::evaluate::{Clock, Known, evaluate};
 pub use self::explain::{
-    Attempt, Explanation, RuleTrace, Stage, TokenTrace, Tried, Verdict, explain,
+    Attempt, Explanation, RuleTrace, Stage, TokenTrace, Tried, Unasked, Verdict, explain,
 };
 pub use self::filter::start;
 pub use self::jwks::{Answer, Fetch, FetchError, Fetched, KeySetId, KeyStore, VerifySignature};

@@ -41,6 +41,8 @@ pub(crate) struct Counted<'a> {
     pub(crate) dry_run: [&'a [String]; 2],
     pub(crate) mutual_tls: &'a [String],
     pub(crate) older: &'a [String],
+    /// Whether a rule only reports the tokens that it would refuse.
+    pub(crate) reports: bool,
 }
 
 /// A key set. Several may be for one issuer, here or in another plugin of the same Envoy.
@@ -48,7 +50,7 @@ pub(crate) struct Counted<'a> {
 pub(crate) struct KeySetName {
     /// The first issuer that it is for, or where it is, if no issuer is named.
     pub(crate) issuer: String,
-    /// Where it is, without the query, which may hold what is secret.
+    /// Where it is, without what may be secret of that.
     pub(crate) address: String,
     pub(crate) cluster: String,
 }
@@ -110,6 +112,10 @@ impl Names {
             vec![Series::Refused(Reason::MtlsRequired, by)]
         });
         names.expect(counted.older, |by| refused(Fault::Caller, by));
+        if counted.reports {
+            let reasons = of_fault(Fault::Token).map(Series::Reported);
+            names.expected.extend(reasons);
+        }
         names
             .expected
             .extend([Series::Remembered, Series::Unseen, Series::Waiting]);
@@ -171,7 +177,8 @@ impl Names {
     pub(crate) fn noted(&self, note: &Note) -> Option<Series> {
         Some(match note {
             Note::Audit(rule) => Series::Audited(self.by(Some(rule))),
-            Note::DryRun(DryRun { denied, rule }) => {
+            Note::DryRun(DryRun::Token { reason, .. }) => Series::Reported(*reason),
+            Note::DryRun(DryRun::Policies { denied, rule }) => {
                 let decision = match denied {
                     true => Decision::Deny,
                     false => Decision::Allow,
@@ -249,6 +256,7 @@ impl Names {
                 policy(by),
             ],
             Series::Audited(by) => vec![policy(by)],
+            Series::Reported(reason) => vec![("reason", reason.code())],
             Series::DryRun(decision, by) => vec![("decision", decision.label()), policy(by)],
             Series::Checked(id, result) => vec![("result", result.label()), service(id)],
             Series::CheckTime(id) | Series::Unchecked(id) => vec![service(id)],
@@ -276,8 +284,14 @@ fn names_policy(reason: Reason) -> bool {
 
 /// Refusals for all reasons with this fault.
 fn refused(fault: Fault, by: By) -> Vec<Series> {
-    let reasons = Reason::ALL.iter().filter(|reason| reason.fault() == fault);
-    reasons.map(|reason| Series::Refused(*reason, by)).collect()
+    of_fault(fault)
+        .map(|reason| Series::Refused(reason, by))
+        .collect()
+}
+
+fn of_fault(fault: Fault) -> impl Iterator<Item = Reason> {
+    let reasons = Reason::ALL.iter().copied();
+    reasons.filter(move |reason| reason.fault() == fault)
 }
 
 #[cfg(test)]

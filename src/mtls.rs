@@ -67,6 +67,11 @@ impl MutualTls {
         self.requirers().next()
     }
 
+    /// The one that requires it on this port of the workload.
+    pub(crate) fn required_on(&self, port: u16) -> Option<&str> {
+        self.ports.get(&port).unwrap_or(&self.everywhere).as_deref()
+    }
+
     /// Refuses a connection that has to be mutual TLS and isn't.
     pub(crate) fn admit(&self, connection: &Connection<'_>) -> Result<(), Refusal> {
         match self.requirement(connection) {
@@ -83,7 +88,7 @@ impl MutualTls {
             return self.everywhere.as_deref();
         }
         match connection.destination_port() {
-            Some(port) => self.ports.get(&port).unwrap_or(&self.everywhere).as_deref(),
+            Some(port) => self.required_on(port),
             // It may be any of them.
             None => self.required_by(),
         }

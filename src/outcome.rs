@@ -44,7 +44,7 @@ impl Told {
 pub enum Note {
     /// This rule of an AUDIT policy matched.
     Audit(String),
-    /// What the policies in dry run would have answered.
+    /// What the policies in dry run, or rules that only report, would have answered.
     DryRun(DryRun),
     /// The service of this name gave no answer, and lets requests pass then.
     Unchecked(String),
@@ -54,9 +54,13 @@ impl fmt::Display for Note {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Audit(rule) => write!(formatter, "audit: policy={rule}"),
-            Self::DryRun(DryRun { denied, rule }) => {
+            Self::DryRun(DryRun::Policies { denied, rule }) => {
                 let rule = rule.as_deref().unwrap_or("none");
                 write!(formatter, "dry run: {} policy={rule}", answer(*denied))
+            }
+            Self::DryRun(DryRun::Token { issuer, reason }) => {
+                let (code, issuer) = (reason.code(), issuer.as_deref().unwrap_or("any"));
+                write!(formatter, "dry run: denied reason={code} issuer={issuer}")
             }
             Self::Unchecked(name) => {
                 write!(
@@ -68,18 +72,28 @@ impl fmt::Display for Note {
     }
 }
 
-/// What the policies in dry run would have answered, were they the only ones.
+/// What would have been answered, did it count.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct DryRun {
-    /// Whether the request would have been refused.
-    pub denied: bool,
-    /// By which rule, where one decided.
-    pub rule: Option<String>,
+pub enum DryRun {
+    /// By the policies in dry run, were they the only ones.
+    Policies {
+        /// Whether the request would have been refused.
+        denied: bool,
+        /// By which rule, where one decided.
+        rule: Option<String>,
+    },
+    /// By a rule that only reports: it would have refused the request.
+    Token {
+        /// The issuer of the rule; any where `None`.
+        issuer: Option<String>,
+        /// For what.
+        reason: Reason,
+    },
 }
 
 impl From<Result<Option<RuleName<'_>>, Refusal>> for DryRun {
     fn from(answer: Result<Option<RuleName<'_>>, Refusal>) -> Self {
-        Self {
+        Self::Policies {
             denied: answer.is_err(),
             rule: match answer {
                 Ok(rule) => rule.map(|rule| rule.to_string()),
@@ -91,10 +105,13 @@ impl From<Result<Option<RuleName<'_>>, Refusal>> for DryRun {
 
 impl fmt::Display for DryRun {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(answer(self.denied))?;
-        match &self.rule {
-            Some(rule) => write!(formatter, " {rule}"),
-            None => Ok(()),
+        match self {
+            Self::Policies { denied, rule } => {
+                formatter.write_str(answer(*denied))?;
+                rule.iter()
+                    .try_for_each(|rule| write!(formatter, " {rule}"))
+            }
+            Self::Token { reason, .. } => write!(formatter, "denied {}", reason.code()),
         }
     }
 }
@@ -283,6 +300,7 @@ reasons! {
     KeysUnavailable = Token 401 "jwks_unavailable" "Jwks remote fetch is failed",
     LifetimeTooLong = Token 401 "jwt_lifetime" "Jwt lives too long",
     Malformed = Token 401 "jwt_malformed" "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections",
+    Missing = Token 401 "jwt_missing" "Jwt is missing",
     MtlsRequired = Policy 403 "mtls_required" "RBAC: access denied",
     NotBeforeNotANumber = Token 401 "jwt_nbf_type" "Jwt payload [nbf] field is not an integer",
     NotBeforeOutOfRange = Token 401 "jwt_nbf_range" "Jwt payload [nbf] field is not a positive 64 bit integer",
@@ -297,6 +315,7 @@ reasons! {
     PolicyNoneAllows = Policy 403 "policy_none_allows" "RBAC: access denied",
     ProxyUnconfigured = Proxy 503 "proxy_unconfigured" "Portcullis has no valid configuration",
     ProxyUnreadable = Proxy 503 "proxy_unreadable" "Portcullis could not read the request",
+    RequestAmbiguous = Request 400 "request_ambiguous" "Request is ambiguous",
     SignatureEncoding = Token 401 "jwt_signature_encoding" "Jwt signature is an invalid Base64url encoded",
     SignatureInvalid = Token 401 "jwt_signature_invalid" "Jwt verification fails",
     SubjectNotAString = Token 401 "jwt_sub_type" "Jwt payload [sub] field is not a string",

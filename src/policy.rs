@@ -1,5 +1,6 @@
 //! A configuration, compiled: nothing is left to interpret when a request comes.
 
+mod amended;
 mod by_action;
 mod compiler;
 mod older;
@@ -116,6 +117,13 @@ impl Policy {
         forged
     }
 
+    /// What refuses every request that comes to this port without a client certificate, if anything does.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn requires_mutual_tls(&self, port: u16) -> Option<&str> {
+        let older = || self.authentication.requires_mutual_tls(port);
+        self.mutual_tls.required_on(port).or_else(older)
+    }
+
     /// Whether workers share what they fetch; `None` where the configuration leaves that open.
     pub(crate) fn shares_keys(&self) -> Option<bool> {
         self.shares_keys
@@ -125,7 +133,7 @@ impl Policy {
     pub(crate) fn lack(&self, subject: Subject<'_>, reason: Reason) -> Lack {
         let has_token = subject.identity.is_some_and(Identity::has_token);
         match (has_token, reason) {
-            (false, _) if self.authentication.takes_tokens() => Lack::Token,
+            (false, _) if self.authentication.takes_tokens(subject) => Lack::Token,
             (false, _) => Lack::Nothing,
             (true, Reason::PolicyNoneAllows) if self.errors.profile == Some(Profile::Rfc6750) => {
                 Lack::Scope(self.authorization.allow.missing_scope(subject))

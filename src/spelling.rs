@@ -109,6 +109,11 @@ impl Encoded {
         }
     }
 
+    /// An order in which those that are read in the same places are equal.
+    pub(crate) fn compare(&self, other: &Self) -> Ordering {
+        self.folded.cmp(&other.folded)
+    }
+
     /// Whether some upstream reads it where this was sent.
     #[inline(never)]
     pub(crate) fn is_read_in(&self, sent: &[u8]) -> bool {

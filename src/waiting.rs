@@ -15,7 +15,8 @@ pub(crate) use self::queue::{Failure, Queue};
 use crate::check::{Check, CheckId, CheckReply, Checked};
 use crate::jwks::KeySetId;
 
-/// How many bytes the checks of waiting requests may take: of clients with long addresses, fewer wait.
+/// How many bytes the checks of waiting requests may take, with what services answered before: of clients
+/// with long addresses, fewer wait.
 const MOST_BYTES: usize = 64 << 20;
 
 /// What a request waits for.
@@ -34,6 +35,21 @@ pub(crate) struct Met {
     pub(crate) key_sets: Vec<KeySetId>,
 }
 
+impl Need {
+    fn size(&self) -> usize {
+        match self {
+            Self::Check(check) => check.size(),
+            Self::KeySets(_) => 0,
+        }
+    }
+}
+
+impl Met {
+    fn size(&self) -> usize {
+        self.checked.iter().map(|it| it.reply.size()).sum()
+    }
+}
+
 /// A paused request, and what the shell keeps of it.
 #[derive(Debug)]
 pub(crate) struct Paused<R> {
@@ -42,6 +58,8 @@ pub(crate) struct Paused<R> {
     /// The time since the Unix epoch at which it began to wait.
     pub(crate) since: Duration,
     need: Need,
+    /// In bytes, when it began to wait.
+    size: usize,
     is_ready: bool,
 }
 
@@ -59,7 +77,7 @@ impl<R> Paused<R> {
 #[derive(Debug)]
 pub(crate) struct Waiting<R> {
     most: usize,
-    /// Of all checks.
+    /// Of all requests.
     bytes: usize,
     requests: FxHashMap<u32, Paused<R>>,
     /// By key set: the streams that wait for it.
@@ -93,9 +111,10 @@ impl<R> Waiting<R> {
 
     /// A request begins to wait.
     pub(crate) fn pause(&mut self, stream: u32, request: R, need: Need, met: Met, since: Duration) {
+        let size = need.size() + met.size();
+        self.bytes += size;
         match &need {
             Need::Check(check) => {
-                self.bytes += check.size();
                 if let Some(queue) = self.queues.get_mut(check.id.0) {
                     queue.add(stream);
                 }
@@ -113,6 +132,7 @@ impl<R> Waiting<R> {
             met,
             since,
             need,
+            size,
             is_ready: false,
         };
         self.requests.insert(stream, paused);
@@ -288,9 +308,90 @@ impl<R> Waiting<R> {
 
     fn take(&mut self, stream: u32) -> Option<Paused<R>> {
         let paused = self.requests.remove(&stream)?;
-        if let Need::Check(check) = &paused.need {
-            self.bytes = self.bytes.saturating_sub(check.size());
-        }
+        self.bytes = self.bytes.saturating_sub(paused.size);
         Some(paused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::CheckAnswer;
+
+    const NOW: Duration = Duration::from_secs(1_000);
+
+    fn waiting() -> Waiting<()> {
+        let queue = || Queue::new(1, Duration::from_secs(1));
+        Waiting::new(10, 3, vec![queue(), queue()])
+    }
+
+    fn check(service: usize) -> Need {
+        Need::Check(Rc::new(Check {
+            id: CheckId(service),
+            provider: String::new(),
+            cluster: String::new(),
+            headers: Vec::new(),
+            timeout: Duration::from_secs(1),
+        }))
+    }
+
+    fn answer(bytes: usize) -> CheckReply {
+        CheckReply::Answer(CheckAnswer {
+            status: 200,
+            headers: vec![("x".to_owned(), vec![0; bytes])],
+            body: None,
+        })
+    }
+
+    #[test]
+    fn whoever_waits_for_one_of_several_sets_waits_for_none_when_it_comes() {
+        let mut waiting = waiting();
+        let sets = vec![KeySetId(0), KeySetId(2)];
+        waiting.pause(1, (), Need::KeySets(sets), Met::default(), NOW);
+        waiting.keys_came(KeySetId(0), true);
+        assert_eq!(waiting.awaited().count(), 0);
+        let (stream, paused) = waiting.pop_ready().unwrap();
+        assert_eq!((stream, paused.met.key_sets), (1, vec![KeySetId(0)]));
+    }
+
+    #[test]
+    fn only_the_first_reply_of_the_service_that_was_asked_counts() {
+        let mut waiting = waiting();
+        waiting.pause(1, (), check(0), Met::default(), NOW);
+        waiting.pause(2, (), Need::KeySets(vec![KeySetId(0)]), Met::default(), NOW);
+        waiting.replied(1, CheckId(1), CheckReply::Nothing);
+        waiting.replied(2, CheckId(0), CheckReply::Nothing);
+        assert!(!waiting.has_ready());
+        waiting.replied(1, CheckId(0), CheckReply::Nothing);
+        waiting.replied(1, CheckId(0), answer(0));
+        let (_, paused) = waiting.pop_ready().unwrap();
+        assert_eq!(paused.met.checked.len(), 1);
+        assert!(matches!(paused.met.checked[0].reply, CheckReply::Nothing));
+    }
+
+    /// A service may repeat in its answer what a client sent.
+    #[test]
+    fn what_was_answered_before_takes_room() {
+        let mut waiting = waiting();
+        let pause = |waiting: &mut Waiting<()>, stream| {
+            let checked = vec![Checked {
+                id: CheckId(0),
+                reply: answer(MOST_BYTES / 2),
+            }];
+            let met = Met {
+                checked,
+                ..Met::default()
+            };
+            waiting.pause(stream, (), check(1), met, NOW);
+        };
+        pause(&mut waiting, 1);
+        assert!(!waiting.is_full());
+        pause(&mut waiting, 2);
+        assert!(waiting.is_full());
+        waiting.forget(1);
+        assert!(!waiting.is_full());
+        waiting.replied(2, CheckId(1), CheckReply::Nothing);
+        waiting.pop_ready().unwrap();
+        assert_eq!(waiting.bytes, 0);
     }
 }

@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "cli/advice.rs"]
+mod advice;
 #[path = "cli/check.rs"]
 mod check;
 #[path = "cli/documents.rs"]
@@ -15,6 +17,10 @@ mod fetch;
 mod folders;
 #[path = "cli/import.rs"]
 mod import;
+#[path = "cli/import/listener.rs"]
+mod import_listener;
+#[path = "cli/import/told.rs"]
+mod import_told;
 #[path = "cli/manual.rs"]
 mod manual;
 #[path = "cli/output.rs"]
@@ -23,6 +29,8 @@ mod output;
 mod schema;
 #[path = "cli/secrets.rs"]
 mod secrets;
+#[path = "cli/surroundings.rs"]
+mod surroundings;
 #[path = "cli/test.rs"]
 mod test;
 #[path = "cli/token.rs"]

@@ -79,14 +79,15 @@ fn every_mistake_is_listed_at_once() {
     assert_eq!(
         mistakes(&configuration),
         [
-            "colour: unknown field; the fields here are `resources`, `jwtRules`, \
+            "colour: unknown field; the fields here are `resources`, `jwtRules`, `requestAuthentications`, \
              `authorizationPolicies`, `extensionProviders`, `tokens`, `pathNormalization`, \
              `ambiguousPaths`, `corsPreflights`, `workload`, `jwks`, `defaults`, `verification`, `tokenCache`, \
-             `maxWaitingRequests`, `dynamicMetadata`, `filterState`, `errors`, `ignoreHostPort`",
+             `maxWaitingRequests`, `dynamicMetadata`, `filterState`, `errors`, `ignoreHostPort`, \
+             `ignorePathCase`",
             "resources[0].spec.jwtRules[0].audience: unknown field; the fields here are `issuer`, \
              `audiences`, `jwksUri`, `jwks`, `fromHeaders`, `fromParams`, `fromCookies`, \
              `outputPayloadToHeader`, `forwardOriginalToken`, `outputClaimToHeaders`, `timeout`, \
-             `spaceDelimitedClaims`",
+             `spaceDelimitedClaims`, `presence`",
             "resources[0].spec.jwtRules[0].jwksUri: not an absolute URI: it must start with \
              https:// or http://",
             "resources[0].spec.jwtRules[1].jwks: no key set: expected {\"keys\": [...]}, or PEM; a shared \
@@ -652,6 +653,28 @@ fn placement_is_told_with_the_other_mistakes() {
         found[2].starts_with("resources[0]: it can't be told"),
         "{found:?}"
     );
+}
+
+#[test]
+fn one_is_no_plural() {
+    let policy = |action: &str| json!({"action": action, "rules": [{}]});
+    let rule = json!({"issuer": "https://a.test"});
+    for (rules, policies, expected) in [
+        (
+            json!([rule]),
+            json!([policy("ALLOW")]),
+            "1 JWT rule, 0 DENY and 1 ALLOW policy apply to workload `` in namespace ``",
+        ),
+        (
+            json!([rule, rule]),
+            json!([policy("AUDIT"), policy("ALLOW")]),
+            "2 JWT rules, 1 AUDIT, 0 DENY and 1 ALLOW policies apply to workload `` in namespace ``",
+        ),
+    ] {
+        let configuration = json!({"jwtRules": rules, "authorizationPolicies": policies});
+        let policy = Policy::load(configuration.to_string().as_bytes(), &Node::default()).unwrap();
+        assert_eq!(policy.summary(), expected);
+    }
 }
 
 #[test]

@@ -132,6 +132,20 @@ impl Policies {
         policies.any(|placed| placed.policy.sought.has_header(header))
     }
 
+    /// The policy that refuses every request to this port without a client certificate, if one does.
+    #[cfg(not(target_family = "wasm"))]
+    pub(super) fn require_mutual_tls(&self, port: u16) -> Option<&str> {
+        let mut placed = self.0.iter();
+        let placed = placed.find(|placed| match &placed.reach {
+            Reach::Ports(ports) => ports.contains(&port),
+            _ => true,
+        })?;
+        let is_strict = |peer: &Peer| matches!(peer, Peer::MutualTls { is_strict: true });
+        let Policy { name, peers, .. } = &*placed.policy;
+        let is_required = !peers.is_empty() && peers.iter().all(is_strict);
+        (is_required && !placed.policy.peer_is_optional).then_some(name)
+    }
+
     /// The policy that decides about this connection's requests, if one does.
     ///
     /// # Errors
@@ -210,7 +224,9 @@ impl Policy {
                 token: token.and_then(Taken::of),
                 principal,
             }),
+            beside: Vec::new(),
             removal,
+            would: None,
         })
     }
 

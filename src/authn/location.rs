@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode;
 use smallvec::SmallVec;
 
+use super::opaque::is_opaque;
 use super::sighting::{Field, Place, Sighting};
-use crate::config::jwt_rule::HeaderLocation;
+use crate::config::jwt_rule::{HeaderLocation, NonJwt};
 use crate::config::text::{Text, is_token_byte};
 #[cfg(test)]
 use crate::request::Request;
@@ -23,6 +24,8 @@ pub(crate) struct Locations {
     headers: Vec<(String, Form)>,
     params: Vec<String>,
     cookies: Vec<String>,
+    /// What becomes of what can't be a token.
+    non_jwt: NonJwt,
 }
 
 /// What a header with a token looks like.
@@ -62,6 +65,7 @@ impl Locations {
             headers: headers.collect(),
             params: texts(params),
             cookies: texts(cookies),
+            non_jwt: NonJwt::default(),
         };
         if is_default {
             let [authorization, _] = CREDENTIALS;
@@ -70,6 +74,11 @@ impl Locations {
             locations.params.push("access_token".to_owned());
         }
         locations
+    }
+
+    /// The same, for a rule that says what becomes of what can't be a token.
+    pub(crate) fn treating(self, non_jwt: NonJwt) -> Self {
+        Self { non_jwt, ..self }
     }
 
     pub(crate) fn headers(&self) -> impl Iterator<Item = &str> {
@@ -89,6 +98,21 @@ impl Locations {
     /// Envoy reads only the first parameter or cookie of a name. An upstream may read another, so
     /// here each one is a token. An empty value is none to anybody: logging out leaves such cookies.
     pub(crate) fn find<'r>(&self, seen: &[Sighting<'r>]) -> Found<'r> {
+        let mut found = self.all(seen);
+        if self.non_jwt == NonJwt::Ignore {
+            found.retain(|token| !is_opaque(&token.text));
+        }
+        found
+    }
+
+    /// What stands there and is left to others.
+    pub(crate) fn ignored<'r>(&self, seen: &[Sighting<'r>]) -> Found<'r> {
+        let mut found = self.all(seen);
+        found.retain(|token| self.non_jwt == NonJwt::Ignore && is_opaque(&token.text));
+        found
+    }
+
+    fn all<'r>(&self, seen: &[Sighting<'r>]) -> Found<'r> {
         let mut found = Found::new();
         for seen in seen {
             let mut add = |text: Cow<'r, [u8]>| {

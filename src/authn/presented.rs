@@ -14,6 +14,7 @@ use crate::evaluate::Known;
 use crate::jwks::KeySetId;
 use crate::jwt::{Token, Verified, Verifier};
 use crate::outcome::Reason;
+use crate::sorted;
 
 /// How many tokens one rule looks at in a request; each costs a verification.
 const MAX_TOKENS: usize = 8;
@@ -48,9 +49,8 @@ impl Miss {
 #[derive(Debug)]
 pub(super) struct Presented<'p, 's> {
     pub(super) rule: &'p Rule,
-    tokens: &'s [Candidate],
-    /// What came of each of them.
-    verified: SmallVec<[Outcome; 1]>,
+    /// Each with what came of it.
+    tokens: SmallVec<[(&'s Candidate, Outcome); 1]>,
 }
 
 type Outcome = OnceCell<Result<Verified, Miss>>;
@@ -100,6 +100,40 @@ impl<'p> Search<'p> {
         search
     }
 
+    /// The same where not every rule is asked: each of these places is looked at with its own names.
+    pub(super) fn among(
+        removal: &mut Removal<'_>,
+        verifier: &Verifier,
+        places: Vec<(&'p Locations, &'p Sought)>,
+    ) -> Self {
+        let mut search = Self {
+            found: SmallVec::new(),
+        };
+        let (mut named, mut others) = (Vec::new(), Vec::new());
+        for (locations, sought) in places {
+            if search.at(locations).is_some() {
+                continue;
+            }
+            let seen = sought.find(removal.request());
+            let tokens = read(locations.find(&seen), verifier);
+            search.found.push((locations, tokens));
+            for seen in &seen {
+                match seen.is_named.get() {
+                    true => named.push(seen.place),
+                    false if is_needed(seen) => {}
+                    false => others.push(seen.place),
+                }
+            }
+        }
+        sorted::by(&mut named, Ord::cmp);
+        for place in others {
+            if named.binary_search(&place).is_err() {
+                removal.add(place);
+            }
+        }
+        search
+    }
+
     /// Where the tokens are.
     pub(super) fn places(&self) -> impl Iterator<Item = Place> {
         let tokens = self.found.iter().flat_map(|(_, tokens)| tokens);
@@ -138,13 +172,22 @@ impl<'p, 's> Presented<'p, 's> {
         let tokens = search.at(&rule.locations)?;
         (!tokens.is_empty()).then(|| Self {
             rule,
-            tokens,
-            verified: tokens.iter().map(|_| OnceCell::new()).collect(),
+            tokens: tokens
+                .iter()
+                .map(|token| (token, OnceCell::new()))
+                .collect(),
         })
     }
 
     pub(super) fn places(&self) -> impl Iterator<Item = Place> {
-        self.tokens.iter().map(|token| token.place)
+        self.tokens.iter().map(|(token, _)| token.place)
+    }
+
+    /// Whether any token is left without those at these places, which are sorted.
+    pub(super) fn is_left_without(&mut self, places: &[Place]) -> bool {
+        let is_gone = |token: &Candidate| places.binary_search(&token.place).is_ok();
+        self.tokens.retain(|(token, _)| !is_gone(token));
+        !self.tokens.is_empty()
     }
 
     pub(super) fn is_at(&self, place: Place) -> bool {
@@ -153,9 +196,18 @@ impl<'p, 's> Presented<'p, 's> {
 
     /// Verifies every token. One that fails, fails the rule: the upstream might read that one.
     pub(super) fn verify(&self, known: Known<'_>) -> Result<(), Miss> {
+        self.verify_but(&[], known)
+    }
+
+    /// Verifies every token that isn't at one of these places.
+    pub(super) fn verify_but(&self, gone: &[Place], known: Known<'_>) -> Result<(), Miss> {
         let mut waits = Ok(());
         // Envoy looks at cookies first and at headers last; the order decides which error is told.
-        for token in self.each().rev() {
+        let left = self
+            .tokens
+            .iter()
+            .filter(|(token, _)| !gone.contains(&token.place));
+        for token in left.rev() {
             match Self::verified(self.rule, token, known) {
                 Err(miss @ Miss::Refused(_)) => return Err(*miss),
                 Err(miss) => waits = Err(*miss),
@@ -167,12 +219,10 @@ impl<'p, 's> Presented<'p, 's> {
 
     /// What the rule makes of each token, and where it stands.
     pub(super) fn told(&self, known: Known<'_>) -> impl Iterator<Item = (Place, Result<(), Miss>)> {
-        self.each().map(move |(candidate, outcome)| {
-            let verified = Self::verified(self.rule, (candidate, outcome), known);
-            (
-                candidate.place,
-                verified.as_ref().map(|_| ()).map_err(|miss| *miss),
-            )
+        self.tokens.iter().map(move |token| {
+            let verified = Self::verified(self.rule, token, known);
+            let told = verified.as_ref().map(|_| ()).map_err(|miss| *miss);
+            (token.0.place, told)
         })
     }
 
@@ -182,7 +232,8 @@ impl<'p, 's> Presented<'p, 's> {
         place: Place,
         known: Known<'_>,
     ) -> impl Iterator<Item = Result<(), Miss>> {
-        let here = self.each().filter(move |(token, _)| token.place == place);
+        let here = self.tokens.iter();
+        let here = here.filter(move |(token, _)| token.place == place);
         here.map(move |token| match Self::verified(self.rule, token, known) {
             Ok(_) => Ok(()),
             Err(miss) => Err(*miss),
@@ -191,21 +242,18 @@ impl<'p, 's> Presented<'p, 's> {
 
     /// The same while it is looked at.
     pub(super) fn first(&self) -> Option<&Verified> {
-        self.verified.first()?.get()?.as_ref().ok()
+        self.tokens.first()?.1.get()?.as_ref().ok()
     }
 
-    /// The token at the first location, if it was verified.
+    /// The token at the first location of those at which any was verified.
     pub(super) fn into_first(self) -> Option<Verified> {
-        self.verified.into_iter().next()?.into_inner()?.ok()
-    }
-
-    fn each(&self) -> impl DoubleEndedIterator<Item = (&Candidate, &Outcome)> {
-        self.tokens.iter().zip(&self.verified)
+        let mut outcomes = self.tokens.into_iter().map(|(_, outcome)| outcome);
+        outcomes.find_map(OnceCell::into_inner)?.ok()
     }
 
     fn verified<'o>(
         rule: &Rule,
-        (candidate, outcome): (&Candidate, &'o Outcome),
+        (candidate, outcome): &'o (&Candidate, Outcome),
         known: Known<'_>,
     ) -> &'o Result<Verified, Miss> {
         outcome.get_or_init(|| {
@@ -243,15 +291,13 @@ pub(super) fn winner(presented: &[Presented<'_, '_>], known: Known<'_>) -> Resul
 /// that looks for one at its place.
 pub(super) fn all_verify(
     winner: &Presented<'_, '_>,
-    others: &[Presented<'_, '_>],
+    all: &[Presented<'_, '_>],
     known: Known<'_>,
 ) -> Result<(), Halt> {
     let mut awaited = Vec::new();
-    let places = others.iter().flat_map(Presented::places);
+    let places = all.iter().flat_map(Presented::places);
     for place in places.filter(|place| !winner.is_at(*place)) {
-        let tokens = others
-            .iter()
-            .flat_map(|other| other.verify_at(place, known));
+        let tokens = all.iter().flat_map(|rule| rule.verify_at(place, known));
         // `None`: one of them verifies.
         let Some(misses) = tokens.map(Result::err).collect::<Option<Vec<Miss>>>() else {
             continue;
@@ -281,8 +327,8 @@ pub(super) fn kept(
 }
 
 /// The places of the tokens of those rules whose own all verify.
-pub(super) fn verified<'t>(
-    presented: impl Iterator<Item = &'t Presented<'t, 't>>,
+pub(super) fn verified<'t, 'p: 't, 's: 't>(
+    presented: impl Iterator<Item = &'t Presented<'p, 's>>,
     known: Known<'_>,
 ) -> Result<Vec<Place>, Halt> {
     let mut places = Vec::new();

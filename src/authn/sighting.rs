@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::Rule;
 use super::location::Locations;
 use crate::request::Request;
+use crate::sorted;
 use crate::spelling::{Encoded, Names};
 
 /// The names under which rules look for tokens.
@@ -81,6 +82,11 @@ impl Sought {
             sought.cookies.extend(cookies);
         }
         sought.headers = Names::new(headers.into_iter());
+        // Most rules look at the same places, and each would be compared with all of a request.
+        for names in [&mut sought.params, &mut sought.cookies] {
+            sorted::by(names, Encoded::compare);
+            names.dedup_by(|one, other| one.compare(other).is_eq());
+        }
         sought
     }
 
@@ -266,5 +272,20 @@ fn trimmed(value: &[u8]) -> &[u8] {
     match (start, end) {
         (Some(start), Some(end)) => value.get(start..=end).unwrap_or_default(),
         _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::text::Text;
+
+    #[test]
+    fn what_several_rules_look_for_is_looked_for_once() {
+        let texts = |names: &[&str]| names.iter().map(|name| Text((*name).to_owned())).collect();
+        let locations = [(&["b", "a_t"][..], "s"), (&["A.t"], "s"), (&["c"], "S")]
+            .map(|(params, cookie)| Locations::new(Vec::new(), texts(params), texts(&[cookie])));
+        let sought = Sought::new(locations.iter());
+        assert_eq!((sought.params.len(), sought.cookies.len()), (3, 1));
     }
 }

@@ -7,7 +7,7 @@ use super::sighting::Place;
 use super::{Authentication, Rule};
 use crate::connection::Connection;
 use crate::evaluate::Known;
-use crate::explain::{Attempt, Verdict};
+use crate::explain::{Attempt, Unasked, Verdict};
 use crate::request::Request;
 
 impl Authentication {
@@ -21,45 +21,79 @@ impl Authentication {
         let (sought, rules): (_, Vec<&Rule>) = match self.legacy.of(connection) {
             // A CORS preflight carries no token.
             Ok(None) if request.is_cors_preflight() => (&self.sought, Vec::new()),
-            Ok(None) => (&self.sought, self.rules.iter().collect()),
+            Ok(None) => match self.asked(request, connection) {
+                Ok(asked) => (&self.sought, asked.rules().collect()),
+                Err(_) => (&self.sought, Vec::new()),
+            },
             Ok(Some(policy)) => (&policy.sought, policy.rules(request).collect()),
             Err(_) => (&self.sought, Vec::new()),
         };
         let seen = sought.find(request);
         let (mut removal, all) = (Removal::new(request), rules.iter().copied());
         let search = Search::new(&mut removal, known.verifier, sought, all);
-        let attempts = rules.into_iter().filter_map(|rule| {
-            let presented = Presented::find(rule, &search)?;
+        let attempts = rules.into_iter().flat_map(|rule| {
+            let presented = Presented::find(rule, &search);
             let found = rule.locations.find(&seen).into_iter();
-            let attempts = found.zip(presented.told(known));
+            let told = presented.iter().flat_map(|presented| presented.told(known));
+            let verdicts = told.map(|(_, told)| Verdict::from(told));
+            let ignored = rule.locations.ignored(&seen).into_iter();
+            let ignored = ignored.map(|token| (token, Verdict::Ignored));
+            let attempts = found.zip(verdicts).chain(ignored);
             let attempts: Vec<Attempt> = attempts
-                .map(|(token, (place, told))| rule.attempt(token, place, told, request))
+                .map(|(token, verdict)| rule.attempt(token, verdict, request))
                 .collect();
-            Some(attempts)
+            attempts
         });
-        attempts.flatten().collect()
+        attempts.collect()
+    }
+
+    /// The issuers of the rules that require a token of which there is none.
+    pub(crate) fn missing(
+        &self,
+        request: &Request,
+        connection: &Connection<'_>,
+        known: Known<'_>,
+    ) -> Vec<Option<String>> {
+        let Ok(asked) = self.asked(request, connection) else {
+            return Vec::new();
+        };
+        if request.is_cors_preflight() {
+            return Vec::new();
+        }
+        let search = self.search(&asked, &mut Removal::new(request), known.verifier);
+        let missing = asked.rules().filter(|rule| rule.is_required());
+        let missing = missing.filter(|rule| Presented::find(rule, &search).is_none());
+        missing.map(|rule| rule.expected.issuer.clone()).collect()
+    }
+
+    /// The rules that aren't for this request.
+    pub(crate) fn unasked(&self, request: &Request, connection: &Connection<'_>) -> Vec<Unasked> {
+        let scopes = self.scopes.iter();
+        let unasked = scopes.flat_map(|scopes| scopes.unasked(&self.rules, request, connection));
+        unasked.collect()
     }
 }
 
 impl Rule {
-    fn attempt(
-        &self,
-        token: Token<'_>,
-        place: Place,
-        told: Result<(), Miss>,
-        request: &Request,
-    ) -> Attempt {
+    fn attempt(&self, token: Token<'_>, verdict: Verdict, request: &Request) -> Attempt {
         Attempt {
             issuer: self.expected.issuer.clone(),
             audiences: self.expected.audiences.clone(),
             clock_skew: self.expected.clock_skew,
-            place: place.told(request),
+            report_only: self.reports_only,
+            place: token.place.told(request),
             token: token.text.into_owned(),
-            verdict: match told {
-                Ok(()) => Verdict::Verified,
-                Err(Miss::Refused(reason)) => Verdict::Refused(reason),
-                Err(Miss::Pending(_) | Miss::Stale(_)) => Verdict::Awaits,
-            },
+            verdict,
+        }
+    }
+}
+
+impl From<Result<(), Miss>> for Verdict {
+    fn from(told: Result<(), Miss>) -> Self {
+        match told {
+            Ok(()) => Self::Verified,
+            Err(Miss::Refused(reason)) => Self::Refused(reason),
+            Err(Miss::Pending(_) | Miss::Stale(_)) => Self::Awaits,
         }
     }
 }

@@ -3,10 +3,13 @@
 //! A rule is filed under the patterns of that one of its operations' fields which tells most. Ten
 //! thousand rules with a path each then cost a request what one does.
 
+use std::borrow::Cow;
+
 use rustc_hash::FxHashMap;
 
 use super::host::{host, without_port};
-use super::{Condition, PathMatch, Rule, Test};
+use super::path::{PathMatch, Pattern};
+use super::{Condition, Rule, Test};
 use crate::matcher::StringMatch;
 use crate::request::Request;
 use crate::sorted;
@@ -25,6 +28,8 @@ struct Strings {
     exact: FxHashMap<Box<[u8]>, Vec<usize>>,
     prefixes: Affixes,
     suffixes: Affixes,
+    /// Whether all of them are in small letters, and so is what is looked for.
+    ignores_case: bool,
 }
 
 /// Texts at one end of another.
@@ -37,10 +42,19 @@ struct Affixes {
 
 /// What a rule can be filed under.
 #[derive(Debug)]
-enum Key<'p> {
-    Exact(&'p str),
-    Prefix(&'p str),
-    Suffix(&'p str),
+struct Key<'p> {
+    text: &'p str,
+    stands: Stands,
+    /// Of all keys of a field, or of none.
+    ignores_case: bool,
+}
+
+/// Where in what is compared a text has to stand.
+#[derive(Clone, Copy, Debug)]
+enum Stands {
+    Alone,
+    AtEnd,
+    AtStart,
 }
 
 impl Index {
@@ -125,25 +139,38 @@ fn best(operation: &[Condition]) -> Option<(Field, Vec<Key<'_>>)> {
 
 impl<'p> Key<'p> {
     fn of_text(pattern: &'p StringMatch) -> Option<Self> {
-        match pattern {
-            StringMatch::Exact(text) => Some(Self::Exact(text)),
-            StringMatch::Prefix(text) => Some(Self::Prefix(text)),
-            StringMatch::Suffix(text) => Some(Self::Suffix(text)),
-            StringMatch::NotEmpty | StringMatch::Present => None,
-        }
+        let (text, stands) = match pattern {
+            StringMatch::Exact(text) => (text, Stands::Alone),
+            StringMatch::Prefix(text) => (text, Stands::AtStart),
+            StringMatch::Suffix(text) => (text, Stands::AtEnd),
+            StringMatch::NotEmpty | StringMatch::Present => return None,
+        };
+        Some(Self {
+            text,
+            stands,
+            ignores_case: false,
+        })
     }
 
-    fn of_path(pattern: &'p PathMatch) -> Option<Self> {
-        match pattern {
-            PathMatch::Template(template) => Some(Self::Prefix(template.start())),
-            PathMatch::Text(text) => Self::of_text(text),
-        }
+    fn of_path(path: &'p PathMatch) -> Option<Self> {
+        let key = match &path.pattern {
+            Pattern::Template(template) => Self {
+                text: template.start(),
+                stands: Stands::AtStart,
+                ignores_case: false,
+            },
+            Pattern::Text(text) => Self::of_text(text)?,
+        };
+        Some(Self {
+            ignores_case: path.ignores_case,
+            ..key
+        })
     }
 
     fn strength(&self) -> usize {
-        match self {
-            Self::Exact(_) => usize::MAX,
-            Self::Prefix(text) | Self::Suffix(text) => text.len(),
+        match self.stands {
+            Stands::Alone => usize::MAX,
+            Stands::AtEnd | Stands::AtStart => self.text.len(),
         }
     }
 }
@@ -154,17 +181,24 @@ impl Strings {
     }
 
     fn add(&mut self, rule: usize, key: &Key<'_>) {
-        match key {
-            Key::Exact(text) => {
-                let rules = self.exact.entry(text.as_bytes().into()).or_default();
-                rules.push(rule);
-            }
-            Key::Prefix(text) => self.prefixes.add(rule, text.as_bytes()),
-            Key::Suffix(text) => self.suffixes.add(rule, text.as_bytes()),
+        self.ignores_case = key.ignores_case;
+        let text = &*self.compared(key.text.as_bytes());
+        match key.stands {
+            Stands::Alone => self.exact.entry(text.into()).or_default().push(rule),
+            Stands::AtEnd => self.suffixes.add(rule, text),
+            Stands::AtStart => self.prefixes.add(rule, text),
+        }
+    }
+
+    fn compared<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        match self.ignores_case && text.iter().any(u8::is_ascii_uppercase) {
+            true => text.to_ascii_lowercase().into(),
+            false => text.into(),
         }
     }
 
     fn find(&self, text: &[u8], found: &mut Vec<usize>) {
+        let text = &*self.compared(text);
         found.extend(self.exact.get(text).into_iter().flatten());
         found.extend(self.prefixes.find(|length| text.get(..length)));
         let start = |length| text.len().checked_sub(length);
@@ -202,7 +236,14 @@ mod tests {
     fn paths(patterns: &[&str]) -> Test {
         let parsed = patterns
             .iter()
-            .map(|pattern| PathMatch::parse(pattern).unwrap());
+            .map(|pattern| PathMatch::parse(pattern, false).unwrap());
+        Test::Path(parsed.collect())
+    }
+
+    fn paths_in_any_case(patterns: &[&str]) -> Test {
+        let parsed = patterns
+            .iter()
+            .map(|pattern| PathMatch::parse(pattern, true).unwrap());
         Test::Path(parsed.collect())
     }
 
@@ -255,6 +296,33 @@ mod tests {
             let request = Request::new(headers.into());
             let found: Vec<usize> = index.candidates(&request).collect();
             assert_eq!(found, expected, "{path} {host}");
+        }
+    }
+
+    #[test]
+    fn case_of_paths_can_be_ignored() {
+        let patterns = [
+            &["/Admin"][..],
+            &["/A*"],
+            &["*/Keys"],
+            &["/T/{*}/x"],
+            &["/b"],
+        ];
+        let mut index = Index::default();
+        for (number, patterns) in patterns.iter().enumerate() {
+            let is = condition(false, paths_in_any_case(patterns));
+            index.add(number, &rule(vec![vec![is]]));
+        }
+        for (path, expected) in [
+            ("/aDMIN", &[0, 1][..]),
+            ("/a/KEYS", &[1, 2]),
+            ("/t/X/x", &[3]),
+            ("/B", &[4]),
+            ("/c", &[]),
+        ] {
+            let request = Request::new(vec![(":path".to_owned(), path.into())]);
+            let found: Vec<usize> = index.candidates(&request).collect();
+            assert_eq!(found, expected, "{path}");
         }
     }
 }

@@ -6,14 +6,24 @@ use crate::matcher::StringMatch;
 
 /// A compiled pattern.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(crate) enum PathMatch {
+pub(crate) struct PathMatch {
+    pub(super) pattern: Pattern,
+    /// Whether `A` and `a` are the same.
+    pub(super) ignores_case: bool,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Pattern {
     Template(Template),
     Text(StringMatch),
 }
 
+/// How texts are compared.
+type Same = fn(&[u8], &[u8]) -> bool;
+
 /// `/a/{*}/b/{**}`: Envoy's `uri_template` as Istio lets it be written.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct Template(Vec<Part>);
+pub(super) struct Template(Vec<Part>);
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Part {
@@ -28,25 +38,34 @@ const ONE: &str = "{*}";
 const ANY: &str = "{**}";
 
 impl PathMatch {
-    /// Reads a pattern.
+    /// Reads a pattern, for paths as they are or, if case is to be ignored, of ASCII letters in any case.
     ///
     /// # Errors
     ///
     /// What is wrong with a template, in a sentence for whoever wrote it.
-    pub(crate) fn parse(pattern: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(pattern: &str, ignores_case: bool) -> Result<Self, &'static str> {
         // Only what names an operator is a template to Istio; other braces are then a mistake.
-        match pattern.contains(['{', '}']) {
-            true => Template::parse(pattern).map(Self::Template),
-            false => Ok(Self::Text(StringMatch::text(pattern))),
-        }
+        let pattern = match pattern.contains(['{', '}']) {
+            true => Pattern::Template(Template::parse(pattern)?),
+            false => Pattern::Text(StringMatch::text(pattern)),
+        };
+        Ok(Self {
+            pattern,
+            ignores_case,
+        })
     }
 
     /// `None` where the path has bytes of which Envoy's templates take none: an attacker must neither
     /// get in by one nor get around a policy.
     pub(crate) fn matches(&self, path: &[u8]) -> Option<bool> {
-        match self {
-            Self::Template(template) => template.matches(path),
-            Self::Text(text) => Some(text.matches(path)),
+        let same: Same = match self.ignores_case {
+            true => <[u8]>::eq_ignore_ascii_case,
+            false => <[u8]>::eq,
+        };
+        match &self.pattern {
+            Pattern::Template(template) => template.matches(same, path),
+            Pattern::Text(text) if self.ignores_case => Some(text.matches_by(same, path)),
+            Pattern::Text(text) => Some(text.matches(path)),
         }
     }
 }
@@ -93,8 +112,8 @@ impl Template {
         Ok(Self(parts))
     }
 
-    fn matches(&self, path: &[u8]) -> Option<bool> {
-        let is_whole = matches(&self.0, path);
+    fn matches(&self, same: Same, path: &[u8]) -> Option<bool> {
+        let is_whole = matches(&self.0, same, path);
         match path.iter().all(|byte| is_matchable(*byte)) {
             true => Some(is_whole),
             // The template would take it, did Envoy let it.
@@ -123,22 +142,25 @@ fn push(parts: &mut Vec<Part>, text: &str) {
     }
 }
 
-fn matches(parts: &[Part], path: &[u8]) -> bool {
+fn matches(parts: &[Part], same: Same, path: &[u8]) -> bool {
     let Some((part, parts)) = parts.split_first() else {
         return path.is_empty();
     };
     match part {
-        Part::Literal(literal) => path
-            .strip_prefix(literal.as_bytes())
-            .is_some_and(|path| matches(parts, path)),
+        Part::Literal(literal) => {
+            path.split_at_checked(literal.len())
+                .is_some_and(|(start, path)| {
+                    same(start, literal.as_bytes()) && matches(parts, same, path)
+                })
+        }
         Part::Segment => {
             let end = path.iter().position(|byte| *byte == b'/');
             let (segment, path) = path.split_at(end.unwrap_or(path.len()));
-            !segment.is_empty() && matches(parts, path)
+            !segment.is_empty() && matches(parts, same, path)
         }
         // It is the last operator.
         Part::Rest => match parts {
-            [Part::Literal(literal)] => path.ends_with(literal.as_bytes()),
+            [Part::Literal(literal)] => StringMatch::Suffix(literal.clone()).matches_by(same, path),
             _ => true,
         },
     }
@@ -186,12 +208,36 @@ mod tests {
             ("/{*}/{*}", "/a/b", Some(true)),
             ("/{*}/{*}", "/a", Some(false)),
         ] {
-            let compiled = PathMatch::parse(pattern).unwrap();
+            let compiled = PathMatch::parse(pattern, false).unwrap();
             assert_eq!(
                 compiled.matches(path.as_bytes()),
                 expected,
                 "{pattern} {path}"
             );
+        }
+    }
+
+    #[test]
+    fn case_that_is_ignored() {
+        for (pattern, path, expected) in [
+            ("/Admin", "/aDMIN", true),
+            ("/admin*", "/ADMIN/x", true),
+            ("*/Keys", "/a/kEYS", true),
+            ("/admin", "/admin/", false),
+            ("*", "/A", true),
+            ("/a%2F", "/A%2f", true),
+            ("/a%4*", "/A%41", true),
+            ("/%61", "/%41", false),
+            ("/[", "/{", false),
+            ("/Foo/{*}/Bar", "/fOO/x/bAR", true),
+            ("/foo/{**}/Bar", "/FOO/x/bAR", true),
+            ("/foo/{**}/bar", "/FOO/bar", false),
+            ("/caf%C3%89", "/CAF%c3%89", true),
+            ("/caf%C3%89", "/caf%C3%A9", false),
+        ] {
+            let compiled = PathMatch::parse(pattern, true).unwrap();
+            let matches = compiled.matches(path.as_bytes());
+            assert_eq!(matches, Some(expected), "{pattern} {path}");
         }
     }
 
@@ -209,7 +255,7 @@ mod tests {
             "/{*}/a b",
             "/{*}/a*",
         ] {
-            assert!(PathMatch::parse(pattern).is_err(), "{pattern}");
+            assert!(PathMatch::parse(pattern, false).is_err(), "{pattern}");
         }
     }
 }

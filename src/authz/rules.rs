@@ -1,7 +1,7 @@
 //! The policies of one action, compiled: which rules may match is looked up, and a condition that
 //! several rules share is decided once a request.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use rustc_hash::FxHashMap;
@@ -103,7 +103,7 @@ impl RuleSet {
         if self.rules.is_empty() {
             return None;
         }
-        let answers = Answers::new(self, subject);
+        let answers = Answers::new(self, subject, self.unknown);
         let candidates = self.index.candidates(subject.request);
         let rule = candidates
             .filter_map(|rule| self.rules.get(rule))
@@ -111,16 +111,45 @@ impl RuleSet {
         self.name(rule)
     }
 
+    /// The policies with a rule that matches, in their order. `None`: of one it can't be told.
+    pub(crate) fn matching(&self, subject: Subject<'_>) -> Option<Vec<usize>> {
+        let answers = Answers::new(self, subject, Unknown::Matches);
+        let matching = self.all_matches(&answers);
+        if !answers.met_unknown.get() {
+            return Some(matching);
+        }
+        // What can't be told may not count.
+        let answers = Answers::new(self, subject, Unknown::Fails);
+        (self.all_matches(&answers) == matching).then_some(matching)
+    }
+
+    #[inline(never)]
+    fn all_matches(&self, answers: &Answers<'_>) -> Vec<usize> {
+        let candidates = self.index.candidates(answers.subject.request);
+        let rules = candidates.filter_map(|rule| self.rules.get(rule));
+        let matching = rules.filter(|rule| answers.matches(rule));
+        matching.map(|rule| rule.policy).collect()
+    }
+
+    /// The policies without a rule that matches, with the conditions of their rules.
+    pub(crate) fn others(&self, subject: Subject<'_>) -> Vec<(usize, Vec<Tried>)> {
+        let answers = Answers::new(self, subject, self.unknown);
+        let rules = self.rules.iter().filter(|rule| !answers.matches(rule));
+        rules
+            .map(|rule| (rule.policy, answers.tried(rule)))
+            .collect()
+    }
+
     /// The scopes that a rule asks for which doesn't match for their want alone.
     pub(crate) fn missing_scope(&self, subject: Subject<'_>) -> Option<String> {
-        let answers = Answers::new(self, subject);
+        let answers = Answers::new(self, subject, self.unknown);
         let mut rules = self.rules.iter();
         rules.find_map(|rule| answers.missing_scope(rule))
     }
 
     /// What comes of every rule, found without the index.
     pub(crate) fn trace(&self, stage: Stage, subject: Subject<'_>) -> Vec<RuleTrace> {
-        let answers = Answers::new(self, subject);
+        let answers = Answers::new(self, subject, self.unknown);
         let rules = self.rules.iter().filter_map(|rule| {
             let matched = answers.matches(rule);
             Some(RuleTrace {
@@ -165,15 +194,20 @@ impl RuleSet {
 struct Answers<'a> {
     set: &'a RuleSet,
     subject: Subject<'a>,
+    unknown: Unknown,
+    /// Whether there was a condition that can't be decided.
+    met_unknown: Cell<bool>,
     /// By slot: what was decided.
     kept: RefCell<Vec<Option<bool>>>,
 }
 
 impl<'a> Answers<'a> {
-    fn new(set: &'a RuleSet, subject: Subject<'a>) -> Self {
+    fn new(set: &'a RuleSet, subject: Subject<'a>, unknown: Unknown) -> Self {
         Self {
             set,
             subject,
+            unknown,
+            met_unknown: Cell::new(false),
             kept: RefCell::default(),
         }
     }
@@ -251,8 +285,10 @@ impl<'a> Answers<'a> {
     }
 
     fn decide(&self, condition: &Condition) -> bool {
-        let matches = condition.matches(self.subject);
-        matches.unwrap_or(self.set.unknown == Unknown::Matches)
+        condition.matches(self.subject).unwrap_or_else(|| {
+            self.met_unknown.set(true);
+            self.unknown == Unknown::Matches
+        })
     }
 }
 

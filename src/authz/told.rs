@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::path::Pattern;
 use super::peer::Glob;
 use super::{Condition, MetadataMatch, PathMatch, PeerMatch, Subject, Test, host};
 use crate::connection::Metadata;
@@ -26,9 +27,10 @@ impl Condition {
             patterns.iter().map(T::to_string).collect()
         }
         match &self.test {
-            Test::Claim(_, patterns) | Test::Header(_, patterns) | Test::ServerName(patterns) => {
-                all(patterns)
-            }
+            Test::Claim(_, patterns)
+            | Test::Header(_, patterns)
+            | Test::HeaderItem(_, _, patterns)
+            | Test::ServerName(patterns) => all(patterns),
             Test::Compared(comparison) => comparison.wanted(),
             Test::DestinationIp(blocks) | Test::DirectIp(blocks) | Test::RemoteIp(blocks) => {
                 all(blocks)
@@ -59,7 +61,7 @@ impl Condition {
             Test::DestinationIp(_) => Some(connection.destination_ip()?.to_string()),
             Test::DestinationPort(_) => Some(connection.destination_port()?.to_string()),
             Test::DirectIp(_) => Some(connection.direct_ip()?.to_string()),
-            Test::Header(name, _) => {
+            Test::Header(name, _) | Test::HeaderItem(name, ..) => {
                 let values: Vec<String> = request.values(name).map(readable).collect();
                 (!values.is_empty()).then(|| values.join(", "))
             }
@@ -87,9 +89,9 @@ impl Condition {
 
 impl fmt::Display for PathMatch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Template(template) => template.fmt(formatter),
-            Self::Text(pattern) => pattern.fmt(formatter),
+        match &self.pattern {
+            Pattern::Template(template) => template.fmt(formatter),
+            Pattern::Text(pattern) => pattern.fmt(formatter),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `check`: what is wrong with configurations, before a proxy refuses them.
 
 mod advice;
+mod envoy;
 mod mistake;
 pub(super) mod subject;
 
@@ -14,16 +15,16 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::Value;
 
 use self::advice::Advice;
+use self::envoy::Kubernetes;
 pub(super) use self::mistake::told as mistake_at;
 use self::subject::{Kind, Subject};
 use super::codes::Code;
 use super::configuration::elsewhere;
-use super::document::is_mentioned;
-pub(super) use super::files::files_in;
+use super::document::{Carrier, flattened, is_mentioned};
 use super::files::{Content, Files, Named};
 use super::finding::{Finding, Format, Severity, print};
 use super::progress::Progress;
-use super::source::{Source, Unreadable, not_filled_in};
+use super::source::{Node, Source, Unreadable, not_filled_in};
 use super::tally::Tally;
 use super::test::Suite;
 use super::{Failure, Status, shown};
@@ -38,8 +39,8 @@ const ALL: &str = "all";
 ///
 /// Takes a plugin configuration (JSON or YAML), Istio resources, a WasmPlugin, an EnvoyExtensionPolicy, an Envoy
 /// configuration with the plugin in it, a ConfigMap with any of these, or policy tests, and shows every mistake
-/// where it stands. Advice is about what the plugin takes, and what may hurt later. At the end it tells what it
-/// read, and what it didn't. For example: portcullis check policies --deny plain-http
+/// where it stands. Advice is about what the plugin takes, and what may hurt later, also in what is around the plugin in
+/// Envoy. At the end it tells what it read, and what it didn't. For example: portcullis check policies --deny plain-http
 ///
 /// Exit status: 0 if there is no mistake, 1 if there is one, or advice that is denied, 2 if something can't be read.
 #[derive(Args, Debug)]
@@ -63,7 +64,7 @@ pub(super) struct Check {
 
 /// The codes of advice, and other words.
 fn advice_codes(more: &[&'static str]) -> impl TypedValueParser<Value = String> {
-    let codes = Code::ALL.iter().filter(|code| **code != Code::Mistake);
+    let codes = Code::ALL.iter().filter(|code| !code.is_mistake());
     let names = codes.map(|code| code.name()).chain(more.iter().copied());
     PossibleValuesParser::new(names.collect::<Vec<_>>())
 }
@@ -132,6 +133,8 @@ struct Checked {
     findings: Vec<Finding>,
     /// Resources that stand alone are advised upon together, whatever files they are in.
     resources: Advice,
+    /// So are WasmPlugins and what leads to their key sets.
+    kubernetes: Kubernetes,
     /// What couldn't be looked at.
     failures: Vec<Failure>,
 }
@@ -149,7 +152,15 @@ impl Checked {
         };
         let mut tally = Tally::default();
         tally.files = 1;
-        let found = subject::find(documents, &source, file.is_asked_for, &mut tally);
+        let is_plain = file.is_asked_for && documents.len() == 1;
+        let documents = documents.into_iter();
+        let documents: Vec<Node> = documents
+            .flat_map(|document| flattened(document, &source))
+            .collect();
+        for document in &documents {
+            self.kubernetes.gather(document);
+        }
+        let found = subject::find(documents, &source, is_plain, &mut tally);
         if found.is_empty() && file.is_asked_for {
             let (name, others) = (shown::path(&file.path), tally.passed_over());
             let others: String = others.iter().map(|part| format!("; {part}")).collect();
@@ -159,10 +170,16 @@ impl Checked {
         }
         self.tally.add(tally);
         let subject::Found {
-            subjects, wrong, ..
+            subjects,
+            carriers,
+            wrong,
+            ..
         } = found;
         for subject in subjects {
             self.subject(&source, &subject);
+        }
+        for (document, carrier) in carriers {
+            self.surroundings(&source, &document, carrier);
         }
         for unreadable in wrong {
             self.wrong(&source, unreadable);
@@ -199,6 +216,27 @@ impl Checked {
             }
             Kind::Suite => self.read::<Suite>(source, subject, &value),
         }
+    }
+
+    /// What is around the plugin, as far as the document says.
+    fn surroundings(&mut self, source: &Rc<Source>, document: &Node, carrier: Carrier) {
+        let seen = match carrier {
+            Carrier::WasmPlugin => {
+                return self
+                    .findings
+                    .extend(self.kubernetes.plugin(document, source));
+            }
+            Carrier::ConfigMap => return,
+            Carrier::ExtensionPolicy => envoy::extension_policy(document, source),
+            Carrier::Envoy => envoy::look(document, source),
+        };
+        // A key set's address says `http`, and its cluster speaks TLS.
+        self.findings.retain(|finding| {
+            let is_here = Rc::ptr_eq(&finding.source, source);
+            let is_encrypted = is_here && seen.encrypted.contains(&finding.span.start);
+            finding.code != Code::PlainHttp || !is_encrypted
+        });
+        self.findings.extend(seen.findings);
     }
 
     fn read<T: Read>(&mut self, source: &Rc<Source>, subject: &Subject, value: &Value) {
@@ -250,6 +288,7 @@ impl Checked {
     fn finish(self) -> (Vec<Finding>, Tally, Vec<Failure>) {
         let mut findings = self.findings;
         findings.extend(self.resources.finish());
+        findings.extend(self.kubernetes.finish());
         findings.iter_mut().for_each(of_template);
         let mut files: HashMap<*const Source, usize> = HashMap::new();
         for finding in &findings {
@@ -279,21 +318,28 @@ fn of_template(finding: &mut Finding) {
     }
 }
 
-/// What nearly every rule of a file lacks is said of the first.
+/// What is true of most rules or configurations of a file is said of the first.
 fn once_a_file(findings: Vec<Finding>) -> Vec<Finding> {
-    let is_one = |finding: &Finding| finding.code == Code::AnyAudience;
-    let mut counts: HashMap<*const Source, usize> = HashMap::new();
-    for finding in findings.iter().filter(|finding| is_one(finding)) {
-        *counts.entry(Rc::as_ptr(&finding.source)).or_default() += 1;
+    let of_file = |finding: &Finding| {
+        let what = match finding.code {
+            Code::AnyAudience => ("those of", "rule"),
+            Code::Elsewhere => ("others in", "configuration"),
+            _ => return None,
+        };
+        Some((what, (Rc::as_ptr(&finding.source), finding.code)))
+    };
+    let mut counts: HashMap<(*const Source, Code), usize> = HashMap::new();
+    for (_, key) in findings.iter().filter_map(of_file) {
+        *counts.entry(key).or_default() += 1;
     }
     let first = |mut finding: Finding| {
-        if is_one(&finding) {
-            match counts.remove(&Rc::as_ptr(&finding.source))? {
+        if let Some(((which, what), key)) = of_file(&finding) {
+            match counts.remove(&key)? {
                 1 => {}
-                2 => finding.message += " (and one of another rule in this file)",
+                2 => finding.message += &format!(" (and {which} another {what} of this file)"),
                 count => {
                     finding.message +=
-                        &format!(" (and those of {} more rules in this file)", count - 1);
+                        &format!(" (and {which} {} more {what}s of this file)", count - 1);
                 }
             }
         }

@@ -14,7 +14,7 @@ const URI: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/advice.
 macro_rules! codes {
     ($( $name:ident $code:literal, )*) => {
         /// What kind of thing was found.
-        #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         pub(super) enum Code { $( $name, )* }
 
         impl Code {
@@ -30,21 +30,52 @@ macro_rules! codes {
 
 codes! {
     AnyAudience "any-audience",
+    BehindRouter "behind-router",
+    ClusterNoTls "cluster-no-tls",
+    ClusterNoValidation "cluster-no-validation",
+    CorsBehind "cors-behind",
+    DeniesTokens "denies-tokens",
+    Disabled "disabled",
+    DisabledByRoute "disabled-by-route",
+    EitherRule "either-rule",
     Elsewhere "elsewhere",
     EmptySelector "empty-selector",
+    FailOpen "fail-open",
     HostWithoutPort "host-without-port",
     KeyLeftOut "key-left-out",
     LiteralStar "literal-star",
     MetadataAddress "metadata-address",
+    MissingCapability "missing-capability",
+    Misspelt "misspelt",
     Mistake "mistake",
     NeverMatches "never-matches",
+    NeverPasses "never-passes",
+    NoCluster "no-cluster",
+    NoDestinationRule "no-destination-rule",
+    NoDirectAddress "no-direct-address",
     NoKeys "no-keys",
+    NoNormalization "no-normalization",
+    NoPeerCertificates "no-peer-certificates",
+    NoPhase "no-phase",
     NoPrincipal "no-principal",
+    NoReload "no-reload",
+    NoServiceEntry "no-service-entry",
+    NoTimeouts "no-timeouts",
+    NoTokenThere "no-token-there",
+    NoVmId "no-vm-id",
     NotFilledIn "not-filled-in",
     NotNormalized "not-normalized",
     NotRead "not-read",
+    PathForms "path-forms",
     PlainHttp "plain-http",
+    ReportOnly "report-only",
+    SameName "same-name",
     Shadowed "shadowed",
+    SkipXffAppend "skip-xff-append",
+    TrustsForwardedFor "trusts-forwarded-for",
+    UnguardedListener "unguarded-listener",
+    UnknownAudience "unknown-audience",
+    UntrustedPeerCertificates "untrusted-peer-certificates",
     WhenLoaded "when-loaded",
 }
 
@@ -59,6 +90,14 @@ impl ValueEnum for Code {
 }
 
 impl Code {
+    /// Whether it is of mistakes only, which nothing leaves out.
+    pub(super) fn is_mistake(self) -> bool {
+        matches!(
+            self,
+            Self::FailOpen | Self::Mistake | Self::UntrustedPeerCertificates
+        )
+    }
+
     /// Of what the plugin says when it loads a configuration that it takes.
     pub(super) fn of_warning(topic: Topic) -> Self {
         match topic {
@@ -66,6 +105,7 @@ impl Code {
             Topic::KeyLeftOut => Self::KeyLeftOut,
             Topic::MetadataAddress => Self::MetadataAddress,
             Topic::NoKeys => Self::NoKeys,
+            Topic::ReportOnly => Self::ReportOnly,
             Topic::Other => Self::WhenLoaded,
         }
     }
@@ -101,5 +141,21 @@ mod tests {
         let headings: Vec<&str> = headings.map(|heading| heading.trim_matches('`')).collect();
         let names: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
         assert_eq!(headings, names);
+    }
+
+    #[test]
+    fn what_must_be_set_is_found() {
+        let page = include_str!("../../docs/threats.md");
+        let chapter = page.split("## What you must set").nth(1).unwrap();
+        let rows = chapter.lines().filter(|line| line.starts_with("| "));
+        let said = rows.filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next());
+        let said: Vec<&str> = said
+            .flat_map(|said| said.split('`').skip(1).step_by(2))
+            .collect();
+        assert!(said.len() > 20, "{said:?}");
+        for code in said.into_iter().filter(|said| *said != "check") {
+            let is_one = Code::ALL.iter().any(|own| own.name() == code);
+            assert!(is_one, "{code}");
+        }
     }
 }

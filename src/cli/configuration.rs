@@ -1,6 +1,6 @@
 //! The one configuration that a request is decided by, out of files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,6 +13,7 @@ use super::files::{Content, Files};
 use super::shown::{self, Secrets};
 use super::tally::Tally;
 use crate::config;
+use crate::config::place::Step;
 use crate::config::reader::{Input, Readable, Report};
 use crate::istio::{Here, Resource, named};
 use crate::policy::{Node, Policy};
@@ -27,7 +28,7 @@ pub(super) struct Workload {
     #[arg(long)]
     pub(super) namespace: Option<String>,
     /// The labels of the workload, as Envoy's node metadata tell them.
-    #[arg(long, value_name = "NAME=VALUE", value_delimiter = ',', value_parser = pair)]
+    #[arg(long, visible_alias = "label", value_name = "NAME=VALUE", value_delimiter = ',', value_parser = pair)]
     pub(super) labels: Vec<(String, String)>,
 }
 
@@ -144,7 +145,8 @@ fn found(files: &[PathBuf], tally: &mut Tally) -> Result<Vec<(String, Configurat
             }
         };
         tally.files += 1;
-        let found = subject::find(documents, &source, file.is_asked_for, tally);
+        let is_plain = file.is_asked_for && documents.len() == 1;
+        let found = subject::find(documents, &source, is_plain, tally);
         let Found {
             subjects, wrong, ..
         } = found;
@@ -196,4 +198,17 @@ pub(super) fn elsewhere(document: &Value, node: &Node) -> Vec<Resource> {
     resources
         .filter(|resource| resource.applies(&here) == Ok(false))
         .collect()
+}
+
+/// Where in `resources` those are.
+pub(super) fn elsewhere_indices(document: &Value, node: &Node) -> BTreeSet<usize> {
+    let elsewhere = elsewhere(document, node);
+    let last = elsewhere
+        .iter()
+        .map(|resource| resource.place.steps().last());
+    last.filter_map(|step| match step {
+        Some(Step::Item(index)) => Some(*index),
+        _ => None,
+    })
+    .collect()
 }

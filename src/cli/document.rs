@@ -117,7 +117,59 @@ fn flatten(document: Node, source: &Source, flat: &mut Vec<Node>) {
                 }
             }
         }
-        content => flat.push(Node { span, content }),
+        mut content => {
+            without_copies(&mut content);
+            flat.push(Node { span, content });
+        }
+    }
+}
+
+/// Takes out of what an Envoy tells of itself (`/config_dump`) what it tells twice, and what no longer serves.
+fn without_copies(content: &mut Content) {
+    let Content::Object(members) = content else {
+        return;
+    };
+    let configs = members
+        .iter_mut()
+        .filter(|(name, _)| name.text == "configs");
+    for (_, node) in configs {
+        let Content::List(configs) = &mut node.content else {
+            continue;
+        };
+        let is_listeners = |config: &Node| {
+            let kind = config.get("@type").and_then(Node::text);
+            kind.is_some_and(|kind| kind.ends_with(".ListenersConfigDump"))
+        };
+        let has_listeners = configs.iter().any(is_listeners);
+        for config in configs {
+            // All that Envoy is built with has its name in `extensions`, whether it serves or not.
+            remove(config, &["draining_state", "error_state", "extensions"]);
+            if has_listeners {
+                // The bootstrap as it was read: what came of it stands in the other parts.
+                remove(config, &["static_resources"]);
+            }
+        }
+    }
+}
+
+/// Removes members of these names, not far below.
+fn remove(node: &mut Node, names: &[&str]) {
+    match &mut node.content {
+        Content::Object(members) => {
+            let is_active = members.iter().any(|(name, _)| name.text == "active_state");
+            members.retain(|(name, _)| {
+                let is_replaced = is_active && name.text == "warming_state";
+                !is_replaced && !names.contains(&name.text.as_str())
+            });
+            let parts = ["bootstrap", "dynamic_clusters", "dynamic_listeners", "node"];
+            for (name, below) in members {
+                if parts.contains(&name.text.as_str()) {
+                    remove(below, names);
+                }
+            }
+        }
+        Content::List(items) => items.iter_mut().for_each(|item| remove(item, names)),
+        Content::Scalar(_) => {}
     }
 }
 

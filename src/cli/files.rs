@@ -125,12 +125,3 @@ impl Files {
         }
     }
 }
-
-/// YAML and JSON in a folder and those below it, by name.
-pub(super) fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let files = Files::of(&[folder.to_owned()]);
-    match files.failures.into_iter().next() {
-        Some(Failure(message)) => Err(io::Error::other(message)),
-        None => Ok(files.files.into_iter().map(|file| file.path).collect()),
-    }
-}

@@ -13,7 +13,8 @@ use clap::ValueEnum;
 use self::page::Pages;
 use super::codes::Code;
 use super::source::Source;
-use super::tally::{Tally, counted};
+use super::tally::Tally;
+use crate::plural::counted;
 
 /// As many findings of a code are shown to people. Who repeats a mistake repeats how it is mended.
 const MOST_OF_A_CODE: usize = 50;

@@ -1,33 +1,40 @@
 //! `import`: Istio's resources, put where the plugin reads them.
 
+mod aim;
 mod envoy;
 mod gathered;
+mod guess;
 mod kubernetes;
+mod listener;
+mod mesh;
+mod mistake;
 mod needs;
+mod notes;
+mod own;
 mod workload;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use self::gathered::Gathered;
+use self::listener::Connections;
 use self::needs::Needs;
+use self::notes::Notes;
 use self::workload::Workload;
-use super::check::files_in;
-use super::source::Source;
-use super::{Failure, Status};
-use crate::config::reader::Mistakes;
+use super::configuration::pair;
+use super::{Failure, Status, tell};
 use crate::policy::{Node, Policy};
 
 /// Make a configuration of Istio's resources.
 ///
 /// Takes RequestAuthentication, AuthorizationPolicy, PeerAuthentication, the older Policy and MeshPolicy, and
-/// the ConfigMap with Istio's mesh configuration, as files or as `kubectl get -o yaml` prints them. What
-/// can't come along is told on standard error. Exit status: 0 if all that decides about requests came along,
-/// 1 if not, 2 if something can't be read.
+/// the ConfigMap with Istio's mesh configuration, as files or as `kubectl get -o yaml` prints them; or a
+/// configuration of the plugin. What can't come along is told on standard error. Exit status: 0 if all that
+/// decides about requests came along, 1 if not, 2 if something can't be read.
 #[derive(Args, Debug)]
 pub(super) struct Import {
     /// Files and folders; `-` is standard input.
@@ -40,8 +47,8 @@ pub(super) struct Import {
     #[arg(long)]
     namespace: Option<String>,
     /// A label of the proxy. Default: all that the resources select.
-    #[arg(long, value_name = "NAME=VALUE")]
-    label: Vec<String>,
+    #[arg(long, visible_alias = "labels", value_name = "NAME=VALUE", value_delimiter = ',', value_parser = pair)]
+    label: Vec<(String, String)>,
     /// The Gateway that the proxy serves. Default: the one that the resources refer to.
     #[arg(long)]
     gateway: Option<String>,
@@ -61,6 +68,19 @@ pub(super) struct Import {
     /// Where a plain Envoy listens.
     #[arg(long, default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
+    /// The certificate that a plain Envoy shows to clients. Default: it speaks plain text.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<String>,
+    /// Its private key.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<String>,
+    /// Whose certificates it takes from clients, which it then asks for one.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    client_ca: Option<String>,
+    /// How many proxies stand before a plain Envoy, whose `x-forwarded-for` is believed. Default: as the mesh
+    /// configuration says of gateways, or none.
+    #[arg(long, value_name = "N")]
+    num_trusted_proxies: Option<u64>,
     /// Where a plain Envoy is administered.
     #[arg(long, default_value = "127.0.0.1:9901")]
     admin: SocketAddr,
@@ -93,110 +113,98 @@ enum Proxy {
     Sidecar,
 }
 
-/// What can't come along, or should be known.
-#[derive(Debug, Default)]
-struct Notes {
-    lines: Vec<String>,
-    /// Whether something is left out that decides about requests.
-    is_partial: bool,
-}
-
-impl Notes {
-    fn say(&mut self, line: impl Into<String>) {
-        let line = line.into();
-        if !self.lines.contains(&line) {
-            self.lines.push(line);
-        }
-    }
-
-    fn left_out(&mut self, line: impl Into<String>) {
-        self.is_partial = true;
-        self.say(line);
-    }
-}
-
 impl Import {
     pub(super) fn run(&self) -> Result<Status, Failure> {
         let mut notes = Notes::default();
-        let gathered = self.gather(&mut notes)?;
-        if gathered.resources.is_empty() {
-            return Err(Failure(
-                "there is no RequestAuthentication, AuthorizationPolicy, PeerAuthentication, Policy or \
-                 MeshPolicy in it"
-                    .to_owned(),
-            ));
-        }
+        let mut gathered = Gathered::read(&self.files, &mut notes)?;
         let workload = Workload::of(self, &gathered, &mut notes)?;
-        let configuration = configuration(&gathered, &workload, self.to);
-        if let Err(Mistakes(mistakes)) = Policy::read(&configuration, &workload.node(self.to)) {
-            for mistake in mistakes {
-                anstream::eprintln!("portcullis: mistake: {mistake}");
+        for Failure(wrong) in &gathered.wrong {
+            tell(wrong);
+        }
+        let node = workload.node(self.to);
+        let read = Policy::read(&configuration(&gathered, &workload, self.to), &node);
+        let policy = match read {
+            Ok(policy) if gathered.wrong.is_empty() => policy,
+            Ok(_) => return Ok(Status::Wrong),
+            Err(mistakes) => {
+                mistake::tell_all(&gathered, &mistakes);
+                return Ok(Status::Wrong);
             }
+        };
+        if let Some(Failure(refused)) = self.refuses_all(&gathered, &policy) {
+            tell(&refused);
             return Ok(Status::Wrong);
         }
-        let needs = Needs::of(&gathered, self.to, &mut notes);
-        let documents = match self.to {
-            Target::PluginConfig => {
-                needs.tell(&mut notes);
-                vec![configuration]
-            }
-            Target::Wasmplugin => kubernetes::wasm_plugin(
-                self,
-                configuration,
-                &gathered,
-                &workload,
-                &needs,
-                &mut notes,
-            ),
-            Target::EnvoyGateway => {
-                kubernetes::extension_policy(self, configuration, &workload, &needs, &mut notes)
-            }
-            Target::Envoy => vec![envoy::bootstrap(self, configuration, &needs)?],
-        };
-        for line in &notes.lines {
-            anstream::eprintln!("portcullis: {line}");
+        own::keep(self, &mut gathered, &workload, &mut notes);
+        let needs = Needs::of(self, &gathered, &policy, &mut notes);
+        let documents = self.documents(&gathered, &workload, &needs, &policy, &mut notes)?;
+        for line in notes.lines() {
+            tell(&line);
         }
+        tell(&gathered.tally.to_string());
         print(&documents)?;
-        Ok(match notes.is_partial {
+        Ok(match notes.is_partial() {
             true => Status::Wrong,
             false => Status::Right,
         })
     }
 
-    fn gather(&self, notes: &mut Notes) -> Result<Gathered, Failure> {
-        let mut gathered = Gathered::default();
-        let mut file = |path: &Path| -> Result<(), Failure> {
-            let source = Source::read(path)?;
-            let documents = source.documents().map_err(|unreadable| {
-                let (line, column) = source.position(unreadable.span.start);
-                let message = unreadable.message;
-                Failure(format!("{}:{line}:{column}: {message}", source.name))
-            })?;
-            for document in documents {
-                let gather = gathered.document(&document.value(), notes);
-                gather
-                    .map_err(|Failure(message)| Failure(format!("{}: {message}", source.name)))?;
+    /// Why the listener that is made would refuse every request.
+    fn refuses_all(&self, gathered: &Gathered, policy: &Policy) -> Option<Failure> {
+        let required_by = policy.requires_mutual_tls(self.listen.port())?;
+        let is_plain = self.to == Target::Envoy && self.client_ca.is_none();
+        is_plain.then(|| {
+            gathered.mistake_in(
+                required_by,
+                "it requires client certificates, and this listener would ask for none, so every request would \
+                 be refused: say with --tls-cert, --tls-key and --client-ca what it shows and takes",
+            )
+        })
+    }
+
+    fn documents(
+        &self,
+        gathered: &Gathered,
+        workload: &Workload,
+        needs: &Needs,
+        policy: &Policy,
+        notes: &mut Notes,
+    ) -> Result<Vec<Value>, Failure> {
+        let made = configuration(gathered, workload, self.to);
+        Ok(match self.to {
+            Target::PluginConfig => {
+                needs.tell(notes);
+                vec![made]
             }
-            Ok(())
-        };
-        for path in &self.files {
-            if path.is_dir() {
-                for path in files_in(path).map_err(Failure::of(path.display()))? {
-                    file(&path)?;
-                }
-            } else {
-                file(path)?;
+            Target::Wasmplugin => {
+                kubernetes::wasm_plugin(self, made, gathered, workload, needs, notes)
             }
-        }
-        gathered.tell(notes);
-        Ok(gathered)
+            Target::EnvoyGateway => {
+                kubernetes::extension_policy(self, made, workload, needs, notes)
+            }
+            Target::Envoy => {
+                let trusted_proxies = self.num_trusted_proxies;
+                let port = self.listen.port();
+                let connections = Connections {
+                    trusted_proxies: trusted_proxies.unwrap_or(gathered.mesh.trusted_proxies),
+                    need_certificates: policy.requires_mutual_tls(port).is_some(),
+                };
+                vec![envoy::bootstrap(self, made, needs, connections)?]
+            }
+        })
     }
 }
 
 /// The plugin's configuration. In Istio the proxy itself tells where it is.
 fn configuration(gathered: &Gathered, workload: &Workload, to: Target) -> Value {
-    let mut configuration = gathered.mesh.clone();
-    configuration.insert("resources".to_owned(), gathered.resources.as_slice().into());
+    let mut configuration = gathered.mesh.fields.clone();
+    if gathered.base.is_none() || !gathered.resources.is_empty() {
+        configuration.insert("resources".to_owned(), gathered.resources.as_slice().into());
+    }
+    let providers = gathered.providers();
+    if !providers.is_empty() {
+        configuration.insert("extensionProviders".to_owned(), providers.into());
+    }
     let workload = match to {
         Target::Wasmplugin => &workload.beyond_node,
         _ => &workload.whole,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::check::subject::{Kind, Subject};
 use super::shown;
+use crate::plural::counted;
 
 /// Of a longer one the start says enough.
 const LONGEST_KIND: usize = 60;
@@ -101,6 +102,11 @@ impl Tally {
     pub(super) fn other(&mut self, kind: &str) {
         let kind = kind.chars().take(LONGEST_KIND).collect();
         *self.others.entry(kind).or_default() += 1;
+    }
+
+    pub(super) fn not_read(&mut self, kind: &str) {
+        let kind = kind.chars().take(LONGEST_KIND).collect();
+        *self.not_read.entry(kind).or_default() += 1;
     }
 
     pub(super) fn no_document(&mut self, file: &Path) {
@@ -203,14 +209,6 @@ impl fmt::Display for Tally {
         parts
             .into_iter()
             .try_for_each(|part| write!(formatter, "; {part}"))
-    }
-}
-
-/// How many, with the word for one or more.
-pub(super) fn counted(count: usize, one: &str, more: &str) -> String {
-    match count {
-        1 => format!("1 {one}"),
-        count => format!("{count} {more}"),
     }
 }
 

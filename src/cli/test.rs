@@ -23,7 +23,7 @@ use super::tally::Tally;
 use super::{Failure, Status};
 use crate::explain::Stage;
 use crate::jwks::FetchError;
-use crate::outcome::Outcome;
+use crate::outcome::{Note, Outcome, Told as ToldOf};
 use crate::reply::reply;
 
 /// Try policies with requests, and compare what becomes of them with what is expected.
@@ -207,6 +207,7 @@ struct Got {
     reason: Option<&'static str>,
     rule: Option<String>,
     body: String,
+    dry_run: Option<String>,
     headers: Vec<(String, String)>,
 }
 
@@ -216,8 +217,16 @@ impl Got {
         let owned = |(name, value): (&str, &[u8])| {
             (name.to_owned(), String::from_utf8_lossy(value).into_owned())
         };
+        // As in filter state, where a token comes before policies.
+        let dry_run = |told: &ToldOf| {
+            let mut notes = told.notes.iter();
+            notes.find_map(|note| match note {
+                Note::DryRun(answer) => Some(answer.to_string()),
+                Note::Audit(_) | Note::Unchecked(_) => None,
+            })
+        };
         match &explanation.outcome {
-            Outcome::Forward(changes, _) => {
+            Outcome::Forward(changes, of) => {
                 let rules = explanation.rules.iter();
                 let mut allowing = rules.filter(|rule| rule.stage == Stage::Allow && rule.matched);
                 Ok(Self {
@@ -226,10 +235,11 @@ impl Got {
                     reason: None,
                     rule: allowing.next().map(|rule| rule.rule.clone()),
                     body: String::new(),
+                    dry_run: dry_run(of),
                     headers: told.request.changed(changes).headers().map(owned).collect(),
                 })
             }
-            Outcome::Refuse(refusal, _) => {
+            Outcome::Refuse(refusal, of) => {
                 let reply = reply(refusal, Some(told.policy), told.request);
                 let headers = reply.headers.iter();
                 Ok(Self {
@@ -238,6 +248,7 @@ impl Got {
                     reason: Some(refusal.reason.code()),
                     rule: refusal.policy.clone(),
                     body: String::from_utf8_lossy(&reply.body).into_owned(),
+                    dry_run: dry_run(of),
                     headers: headers.map(|(name, value)| owned((name, value))).collect(),
                 })
             }
@@ -275,6 +286,7 @@ impl Got {
         );
         compare("rule", expected.rule.clone(), self.rule.clone());
         compare("body", expected.body.clone(), Some(self.body.clone()));
+        compare("dryRun", expected.dry_run.clone(), self.dry_run.clone());
         for (name, value) in &expected.headers {
             let lines = self.headers.iter();
             let lines = lines.filter(|(own, _)| own.eq_ignore_ascii_case(name));

@@ -1,6 +1,6 @@
 //! The rules of an `AuthorizationPolicy`, read into the conditions that are evaluated.
 
-mod operation;
+pub(crate) mod operation;
 mod source;
 mod when;
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::reader::{Dialect, Input, Read, Topic, record};
-use super::schema::{Schemas, a, any_of};
+use super::schema::{Schemas, a, any_of, one_of};
+use super::scope::Scope;
 use super::text::{HeaderName, OutputHeader, Text};
 use crate::jwks::{KeySet, KeySetUri, Origin};
 use crate::jwt::ClaimPath;
@@ -47,6 +48,10 @@ record! {
         /// Claims that policies read as lists separated by spaces, besides `scope` and
         /// `permission`.
         space_delimited_claims: Vec<Text>,
+        /// Whether a request must have a token of this rule: `REQUIRED`, or `OPTIONAL`. If one rule
+        /// requires its token, each token that a rule finds must verify by that rule. Default:
+        /// `OPTIONAL`.
+        presence: Option<Presence>,
     }
     beyond {
         /// As in `defaults`, for this rule. Default: `defaults.clockSkew`.
@@ -57,14 +62,76 @@ record! {
         max_token_lifetime: Option<Duration>,
         /// As in `defaults`, for this rule. Default: `defaults.requiredType`.
         required_type: Option<Text>,
+        /// Whether bad tokens of this rule refuse nobody: such a token is taken out, and the request goes
+        /// on as if it hadn't been there, which is told as a dry run is. Default: `false`.
+        report_only: Option<bool>,
+        /// What becomes of what stands in a place of this rule and can't be a JWT, such as an opaque
+        /// token: `refuse`, or `ignore`: it stays for whoever reads it behind, and gives no identity.
+        /// Default: `refuse`.
+        non_jwt: Option<NonJwt>,
+        /// For which requests the rule is: one of these operations must match, as in the `to` of a policy.
+        /// To other requests the rule isn't there; what it writes, no client can send them either.
+        /// Default: every request.
+        match_: Option<Scope>,
     }
     check check_rule;
+}
+
+/// What becomes of what can't be a JWT.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum NonJwt {
+    /// It is no token, and stays where it is.
+    Ignore,
+    #[default]
+    Refuse,
+}
+
+impl Read for NonJwt {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        match input.text()? {
+            "ignore" => Some(Self::Ignore),
+            "refuse" => Some(Self::Refuse),
+            _ => {
+                input.mistake("unknown treatment: write `refuse` or `ignore`");
+                None
+            }
+        }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        one_of(&["ignore", "refuse"])
+    }
 }
 
 impl JwtRule {
     /// The issuer that tokens must have; protobuf can't tell an empty one from none.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref().filter(|issuer| !issuer.is_empty())
+    }
+}
+
+/// Istio's `JWTRule.JWTRequirement`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Presence {
+    #[default]
+    Optional,
+    Required,
+}
+
+impl Read for Presence {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        match input.text()? {
+            "OPTIONAL" => Some(Self::Optional),
+            "REQUIRED" => Some(Self::Required),
+            _ => {
+                input.mistake("unknown presence: write `OPTIONAL` or `REQUIRED`");
+                None
+            }
+        }
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        one_of(&["OPTIONAL", "REQUIRED"])
     }
 }
 
@@ -84,12 +151,24 @@ pub(super) fn check_rule(rule: &JwtRule, input: &Input<'_>) {
              the key set is found by the issuer's name; or write what `jwks_uri` says there",
         );
     }
+    warn_of_reports(rule.report_only, input);
     let sensible = Duration::from_millis(1)..=Duration::from_secs(3600);
     if rule
         .timeout
         .is_some_and(|timeout| !sensible.contains(&timeout))
     {
         input.mistake("`timeout` is out of bounds: write from \"1ms\" to \"1h\"");
+    }
+}
+
+/// Rules that only report are easily forgotten.
+pub(super) fn warn_of_reports(report_only: Option<bool>, input: &Input<'_>) {
+    if report_only == Some(true) {
+        input.warn(
+            Topic::ReportOnly,
+            "bad tokens of this rule refuse nobody, and are only told of: remove `reportOnly` when you \
+             know what it would refuse",
+        );
     }
 }
 

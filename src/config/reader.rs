@@ -68,6 +68,10 @@ impl<'a> Input<'a> {
         self.report.ignores_host_port
     }
 
+    pub(crate) fn ignores_path_case(&self) -> bool {
+        self.report.ignores_path_case
+    }
+
     pub(crate) fn mistake(&self, message: impl Into<String>) {
         self.report_mistake(message.into(), false);
     }

@@ -70,6 +70,14 @@ impl RateBound {
     }
 }
 
+/// What a line says of those that were withheld.
+pub(crate) fn left_out(lines: u64) -> String {
+    match lines {
+        1 => "1 more line was left out".to_owned(),
+        lines => format!("{lines} more lines were left out"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -69,7 +69,7 @@ impl Root {
     }
 
     fn send(&mut self, worker: &Rc<Worker>, id: KeySetId, fetch: &Fetch, now: u64) {
-        log::debug!("fetching {}", fetch.uri());
+        log::debug!("fetching {}", fetch.address());
         match host::send_fetch(fetch) {
             Ok(token) => {
                 // An answer to an older fetch of the set would be taken for one to this.

@@ -38,6 +38,10 @@ impl Stream {
         if let Some(worker) = &self.worker {
             worker.missed();
         }
+        self.give_up();
+    }
+
+    fn give_up(&self) {
         let refusal = Reason::ProxyUnreadable.into();
         let verdict = answer(&refusal, None, &Request::default());
         self.ruling.verdict.set(verdict);
@@ -76,10 +80,17 @@ impl HttpContext for Stream {
 
     fn on_http_request_trailers(&mut self, count: usize) -> Action {
         // Also of a request that waits: a host may not ask again when that goes on.
-        match &self.worker {
-            Some(worker) if count > 0 && worker.strip_trailers().is_err() => Action::Pause,
-            _ => self.action(),
+        if let Some(worker) = &self.worker
+            && count > 0
+            && worker.strip_trailers().is_err()
+        {
+            if self.ruling.verdict.get() == Verdict::Wait {
+                worker.forget(self.id);
+                self.give_up();
+            }
+            return Action::Pause;
         }
+        self.action()
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::attributes::{CurrentRequest, HostClock};
 use super::host;
-use super::logger::RateBound;
+use super::logger::{RateBound, left_out};
 use super::metrics::Metrics;
 use super::shared::{SentChecks, Shared};
 use super::turn::Turn;
@@ -325,7 +325,7 @@ impl Worker {
                     log::warn!("{key_set}: {warning}");
                 }
                 if let Some(ids) = ids {
-                    log::info!("{key_set} has the keys {ids}");
+                    log::info!("{key_set} has {ids}");
                 }
             }
             Ok(Fetched::Withdrawn) => {
@@ -486,7 +486,7 @@ impl Worker {
         let line = line();
         match withheld {
             0 => log::log!(level, "{line}"),
-            count => log::log!(level, "{line} ({count} more lines were left out)"),
+            count => log::log!(level, "{line} ({})", left_out(count)),
         }
     }
 }

@@ -169,6 +169,7 @@ fn difference(own: &str, issuer: &str) -> &'static str {
 impl fmt::Display for KeySetSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fetch { uri, cluster, .. } = self.first();
+        let uri = uri.without_query();
         match self.origin {
             Origin::At(_) => write!(formatter, "key set {uri} (cluster `{cluster}`)"),
             Origin::Discovered { .. } => {
@@ -215,6 +216,11 @@ impl Fetch {
     #[must_use]
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// What may be told of the URI.
+    pub(crate) fn address(&self) -> &str {
+        self.uri.without_query()
     }
 
     /// The URI as it was configured or discovered.

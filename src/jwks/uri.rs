@@ -110,6 +110,12 @@ impl KeySetUri {
         &self.path
     }
 
+    /// What may be told of it: without the query, which may hold what is secret, and the fragment.
+    pub(crate) fn without_query(&self) -> &str {
+        let end = self.text.find(['?', '#']).unwrap_or(self.text.len());
+        self.text.get(..end).unwrap_or_default()
+    }
+
     /// Whether this is a link-local address or a cloud's metadata service, where no issuer has its
     /// keys and requests may bring out credentials (istiod's `blockedIP`).
     pub(crate) fn is_link_local(&self) -> bool {
@@ -235,6 +241,8 @@ mod tests {
             assert_eq!(uri.port, port, "{text}");
             assert_eq!(uri.path, path, "{text}");
             assert_eq!(uri.to_string(), text);
+            let shown = text.split(['?', '#']).next();
+            assert_eq!(Some(uri.without_query()), shown, "{text}");
         }
         for text in [
             "a.test",

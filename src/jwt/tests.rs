@@ -189,6 +189,11 @@ fn limits_that_istio_does_not_have() {
         media_type: Some("at+jwt".to_owned()),
         ..Expected::default()
     };
+    let identity = Expected {
+        media_type: Some("wit+jwt".to_owned()),
+        ..Expected::default()
+    };
+    let any = Expected::default();
     let typed = |name: &str| format!(r#"{{"alg":"RS256","typ":{name}}}"#);
     let plain = r#"{"alg":"RS256"}"#.to_owned();
     for (header, payload, expected, reason) in [
@@ -226,6 +231,33 @@ fn limits_that_istio_does_not_have() {
             Some(Reason::TypeNotAllowed),
         ),
         (&plain, "{}", &access, Some(Reason::TypeNotAllowed)),
+        (&plain, "{}", &any, None),
+        (&typed("\"dpop+jwt\""), "{}", &any, None),
+        (
+            &typed("\"wit+jwt\""),
+            "{}",
+            &any,
+            Some(Reason::TypeNotAllowed),
+        ),
+        (
+            &typed("\"Application/WIT+JWT\""),
+            "{}",
+            &any,
+            Some(Reason::TypeNotAllowed),
+        ),
+        (
+            &typed("\"wpt+jwt\""),
+            "{}",
+            &any,
+            Some(Reason::TypeNotAllowed),
+        ),
+        (&typed("\"wit+jwt\""), "{}", &identity, None),
+        (
+            &typed("\"wpt+jwt\""),
+            "{}",
+            &identity,
+            Some(Reason::TypeNotAllowed),
+        ),
     ] {
         let text = token(header, payload);
         let token = Token::parse(text.as_bytes()).unwrap();

@@ -27,6 +27,8 @@ pub(crate) enum Series {
     Refused(Reason, By),
     /// How many tokens are remembered, by all workers.
     Remembered,
+    /// Requests with a token that only rules which report would have refused.
+    Reported(Reason),
     /// Tokens that were looked up among those that are remembered.
     TokenLookups(Lookup),
     /// Requests that went on though a service gave no answer.
@@ -160,6 +162,7 @@ impl Series {
             | Self::DryRun(..)
             | Self::Fetched(..)
             | Self::Refused(..)
+            | Self::Reported(_)
             | Self::TokenLookups(_)
             | Self::Unchecked(_)
             | Self::Unseen
@@ -180,6 +183,7 @@ impl Series {
             Self::FetchedAt(_) => "key_set_fetched_timestamp_seconds",
             Self::KeyWait => "key_wait_milliseconds",
             Self::Remembered => "token_cache_tokens",
+            Self::Reported(_) => "dry_run_tokens_total",
             Self::TokenLookups(_) => "token_cache_lookups_total",
             Self::Unchecked(_) => "unchecked_requests_total",
             Self::Unseen => "unseen_requests_total",
@@ -194,7 +198,7 @@ pub(super) fn rule_set(reason: Reason) -> &'static str {
     match (reason, reason.fault()) {
         (Reason::MtlsRequired, _) => "mtls",
         (Reason::PolicyNoneAllows, _) => "allow",
-        (_, Fault::Caller | Fault::Token) => "authentication",
+        (Reason::RequestAmbiguous, _) | (_, Fault::Caller | Fault::Token) => "authentication",
         (_, Fault::Check) => "custom",
         (_, Fault::Policy) => "deny",
         (_, Fault::Request) => "path",

@@ -76,7 +76,11 @@ impl fmt::Display for Policies {
             }
         }
         let (deny, allow) = (self.deny.len(), self.allow.len());
-        write!(formatter, "{deny} DENY and {allow} ALLOW")
+        let policies = match custom + self.audit.len() + dry_run + deny + allow {
+            1 => "policy",
+            _ => "policies",
+        };
+        write!(formatter, "{deny} DENY and {allow} ALLOW {policies}")
     }
 }
 

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::amended::amend;
 use super::by_action::{Policies, unprovided};
 use super::older::Older;
 use super::{Node, Policy};
@@ -19,6 +20,7 @@ use crate::jwks::{Fetching, KeySetId, KeySetSource, KeySetUri, Origin};
 use crate::metrics::{Counted, KeySetName, Names};
 use crate::mtls::{MutualTls, Scoped};
 use crate::path::Paths;
+use crate::plural::counted;
 use crate::sorted;
 
 /// Why an older policy can't stand beside rules for tokens.
@@ -93,8 +95,10 @@ impl Compiler {
             let policies = self.policies.of(action, policy.provider, policy.dry_run);
             policies.push(placed(&self.here, &ours, &name, policy.rules));
         }
+        let mut resources = config.resources.unwrap_or_default();
+        mistakes.extend(amend(&mut resources, config.request_authentications, &ours));
         let mut applying = Vec::new();
-        for resource in config.resources.unwrap_or_default() {
+        for resource in resources {
             match resource.applies(&self.here) {
                 Ok(true) => applying.push(resource),
                 Ok(false) => self.elsewhere.push(resource.to_string()),
@@ -163,8 +167,8 @@ impl Compiler {
         warnings.extend(self.one_for_several());
         let mutual_tls = MutualTls::new(self.mutual_tls);
         let mut summary = format!(
-            "{} JWT rules, {} policies apply to workload `{}` in namespace `{}`",
-            self.rules.len(),
+            "{}, {} apply to workload `{}` in namespace `{}`",
+            counted(self.rules.len(), "JWT rule", "JWT rules"),
             self.policies,
             config
                 .workload
@@ -209,6 +213,7 @@ impl Compiler {
                 dry_run: [dry_run.deny.policies(), dry_run.allow.policies()],
                 mutual_tls: &requirers,
                 older: &older_names,
+                reports: self.rules.iter().any(Rule::reports_only),
             },
             checks.iter().map(|(name, _)| name.to_owned()).collect(),
             self.key_set_names,
@@ -263,7 +268,14 @@ impl Compiler {
             (None, None) => Keys::Nowhere,
         };
         self.rule_count += 1;
-        Rule::new(self.rule_count, rule, keys, defaults)
+        let scope = rule.match_.take();
+        let namespace = self.here.namespace.as_deref().unwrap_or_default();
+        let scope = scope.map(|scope| {
+            scope
+                .into_rule()
+                .placed(namespace, &self.here.trust_domains)
+        });
+        Rule::new(self.rule_count, rule, scope, keys, defaults)
     }
 
     /// What to know where one cluster has the key sets of several hosts.
@@ -294,13 +306,11 @@ impl Compiler {
             .iter()
             .position(|other| other.is_same(&source));
         KeySetId(known.unwrap_or_else(|| {
-            let fetch = source.first();
-            let uri = fetch.uri();
-            let address = uri.split_once('?').map_or(&*uri, |(address, _)| address);
+            let address = source.origin.uri().without_query().to_owned();
             self.key_set_names.push(KeySetName {
-                address: address.to_owned(),
-                cluster: fetch.cluster().to_owned(),
-                issuer: issuer.unwrap_or(uri),
+                cluster: source.first().cluster().to_owned(),
+                issuer: issuer.unwrap_or_else(|| address.clone()),
+                address,
             });
             self.key_sets.push(Rc::new(source));
             self.key_sets.len() - 1

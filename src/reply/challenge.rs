@@ -10,9 +10,6 @@ const MAX_REALM: usize = 256;
 /// Seconds after which it is worth to ask again if keys can't be fetched, which is tried again after 2
 /// to 60, or if too many requests wait.
 const RETRY_AFTER: &str = "5";
-/// Envoy's words where a token is required and there is none.
-const MISSING: &str = "Jwt is missing";
-
 /// What a profile answers.
 pub(super) struct Standard {
     pub(super) status: u16,
@@ -42,10 +39,15 @@ pub(super) fn standard(
 
 fn by_istio(reason: Reason, challenge: Challenge<'_>) -> Standard {
     let is_token = reason.fault() == Fault::Token;
+    // There was none that could be wrong.
+    let error: &[_] = match reason {
+        Reason::Missing => &[],
+        _ => &[("error", "invalid_token")],
+    };
     Standard {
         status: reason.status(),
         text: reason.text(),
-        challenge: is_token.then(|| challenge.with(&[("error", "invalid_token")])),
+        challenge: is_token.then(|| challenge.with(error)),
         retry_after: (reason == Reason::TooManyWaiting).then_some(RETRY_AFTER),
     }
 }
@@ -70,8 +72,8 @@ fn by_rfc6750(refusal: &Refusal, challenge: Challenge<'_>, is_grpc: bool) -> Sta
         },
         // Of 400, Envoy would make an error of ours for gRPC (`INTERNAL`).
         (Reason::TooManyTokens, ..) if !is_grpc => answer(400, described("invalid_request")),
-        (_, Fault::Caller | Fault::Policy, Lack::Token) => Standard {
-            text: MISSING,
+        (Reason::Missing, ..) | (_, Fault::Caller | Fault::Policy, Lack::Token) => Standard {
+            text: Reason::Missing.text(),
             ..answer(401, Some(challenge.with(&[])))
         },
         (Reason::OriginFailed, ..) | (_, Fault::Token, _) => {

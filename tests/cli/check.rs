@@ -213,6 +213,8 @@ fn what_people_see() {
         ("advice", 0),
         ("elsewhere", 0),
         ("envoy", 1),
+        ("match", 0),
+        ("required", 0),
         ("resources", 1),
     ] {
         let folder = project("tests/cli/check");

@@ -243,6 +243,86 @@ fn the_tree_names_conditions() {
 }
 
 #[test]
+fn what_is_no_jwt_is_left_to_others() {
+    let policy = POLICY.replace("/keys\"", "/keys\", \"nonJwt\": \"ignore\"");
+    let token = "2YotnFZFEjr1zCsicMWpAA";
+    let header = format!("authorization: Bearer {token}");
+    let request = ["--", "-H", &header, "https://a.test/"];
+    let (printed, status) = explain("explain-opaque", &policy, &request);
+    assert_eq!(status, 1, "{printed}");
+    let lines = "├─ no JWT in header authorization\n\
+                 │  └─ rule for https://idp.test: leaves it as it is, since it can't be a JWT\n";
+    assert!(printed.contains(lines), "{printed}");
+    assert!(!printed.contains(token), "{printed}");
+
+    let request = [&["--format", "json"][..], &request].concat();
+    let (printed, _) = explain("explain-opaque", &policy, &request);
+    let printed: Value = serde_json::from_str(&printed).expect("JSON");
+    assert_eq!(printed["tokens"][0]["verdict"], "ignored");
+    assert!(!printed.to_string().contains(token), "{printed}");
+}
+
+#[test]
+fn items_of_a_header_are_named() {
+    let policy = r#"{"authorizationPolicies": [{"name": "p", "rules": [{"when": [
+        {"key": "request.headers[x-groups]", "separator": ",", "values": ["admin"], "notValues": ["out"]}
+    ]}]}]}"#;
+    for (groups, expected, lines) in [
+        (
+            "x-groups: a, admin",
+            0,
+            [
+                "✓ when an item of request.headers[x-groups]: admin; the request has a, admin",
+                "✓ when not an item of request.headers[x-groups]: out; the request has a, admin",
+            ],
+        ),
+        (
+            "x-groups: \"a,admin\", out",
+            1,
+            [
+                "? when an item of request.headers[x-groups]: admin; can't be told",
+                "? when not an item of request.headers[x-groups]: out; can't be told",
+            ],
+        ),
+    ] {
+        let request = ["--", "-H", groups, "https://a.test/"];
+        let (printed, status) = explain("explain-items", policy, &request);
+        assert_eq!(status, expected, "{printed}");
+        for line in lines {
+            assert!(printed.contains(line), "{line}: {printed}");
+        }
+    }
+}
+
+#[test]
+fn rules_that_miss_their_token_or_are_for_other_requests() {
+    let configuration = r#"{ "jwtRules": [
+        { "issuer": "https://a.test", "jwksUri": "https://a.test/keys", "presence": "REQUIRED" },
+        { "issuer": "https://b.test", "jwksUri": "https://b.test/keys",
+          "match": [{ "paths": ["/b", "/b/*"], "methods": ["GET"] }, { "hosts": ["b.test"] }] }
+    ] }"#;
+    let arguments = ["--", "https://a.test/a"];
+    let (printed, status) = explain("explain-match", configuration, &arguments);
+    assert_eq!(status, 1, "{printed}");
+    let lines = [
+        "✗ refused: jwt_missing",
+        "├─ GET https://a.test/a",
+        "├─ no token that a rule looks at",
+        "├─ ✗ rule for https://a.test: requires a token, and there is none",
+        "├─ rule for https://b.test: isn't for this request",
+        "│  ├─ ✗ match[0] paths: /b, /b/*; the request has /a",
+        "│  └─ ✗ match[1] hosts: b.test; the request has a.test",
+    ];
+    assert!(printed.starts_with(&lines.join("\n")), "{printed}");
+    let arguments = ["--format", "json", "--", "https://a.test/a"];
+    let (printed, _) = explain("explain-match", configuration, &arguments);
+    let told: Value = serde_json::from_str(&printed).expect("JSON");
+    assert_eq!(told["missing"], serde_json::json!(["https://a.test"]));
+    assert_eq!(told["unasked"][0]["issuer"], "https://b.test");
+    assert_eq!(told["unasked"][0]["conditions"][0]["holds"], true);
+}
+
+#[test]
 fn resources_for_other_workloads_are_named() {
     let file = project("tests/cli/check/elsewhere.yaml");
     let explained = |format| {

@@ -140,13 +140,22 @@ fn what_can_not_come_along() {
             ]),
             "plugin-config",
             0,
-            "1 VirtualService",
+            "VirtualService 1",
         ),
         (
             json!([policy(json!({})), mesh.clone()]),
             "plugin-config",
+            0,
+            "1 policy",
+        ),
+        (
+            json!([
+                policy(json!({ "action": "CUSTOM", "provider": { "name": "a" }, "rules": [{}] })),
+                mesh.clone()
+            ]),
+            "plugin-config",
             1,
-            "extension provider `a`",
+            "mistake: AuthorizationPolicy foo/r: the extension provider `a` is asked over gRPC",
         ),
         (
             json!([when("source.principal")]),
@@ -185,6 +194,17 @@ fn what_can_not_come_along() {
                 json!({ "mtls": { "mode": "STRICT" } })
             )]),
             "envoy",
+            1,
+            "mistake: PeerAuthentication foo/r: it requires client certificates",
+        ),
+        (
+            json!([resource(
+                "security.istio.io/v1",
+                "PeerAuthentication",
+                "foo",
+                json!({ "mtls": { "mode": "STRICT" } })
+            )]),
+            "envoy-gateway",
             0,
             "the listener must ask for one",
         ),
@@ -229,7 +249,7 @@ fn what_can_not_come_along() {
             )]),
             "wasmplugin",
             0,
-            "sidecars",
+            "a waypoint",
         ),
         (
             json!([policy(
@@ -245,7 +265,6 @@ fn what_can_not_come_along() {
             2,
             "there is no",
         ),
-        (json!([{ "jwtRules": [] }]), "envoy", 2, "without `kind`"),
     ] {
         let dump = json!({ "apiVersion": "v1", "kind": "List", "items": items });
         fs::write(&file, dump.to_string()).expect("a file");

@@ -361,6 +361,19 @@ fn codes_are_chosen() {
     ] {
         assert_eq!(codes(arguments).1, expected, "{arguments:?}");
     }
+    let reports = folder("codes-chosen").join("configuration.json");
+    let rule =
+        r#"{"issuer": "a", "jwksUri": "https://a.test/", "audiences": ["b"], "reportOnly": true}"#;
+    std::fs::write(&reports, format!(r#"{{"jwtRules": [{rule}]}}"#)).expect("a file");
+    let reports = reports.to_str().expect("UTF-8");
+    for (arguments, expected) in [
+        (&["--deny=report-only"][..], 1),
+        (&["--deny=report-only", "--allow=report-only"], 0),
+        (&["--deny=plain-http"], 0),
+    ] {
+        let (printed, status) = portcullis(&[&["check", reports], arguments].concat());
+        assert_eq!(status, expected, "{printed}");
+    }
     let wrong = project("tests/cli/check/resources.yaml");
     let wrong = wrong.to_str().expect("UTF-8");
     for arguments in [

@@ -96,6 +96,12 @@ fn everything(folder: &Path, file: &Path) -> String {
         let (out, errors, _) = said(arguments);
         printed += &format!("$ {arguments:?}\n{out}{errors}");
     }
+    // What it makes is a configuration, in which a shared secret has its place.
+    for target in ["plugin-config", "envoy"] {
+        let arguments = ["import", path, "--to", target];
+        let (_, errors, _) = said(&arguments);
+        printed += &format!("$ {arguments:?}\n{errors}");
+    }
     printed
 }
 

@@ -83,6 +83,42 @@ fn document(file: &str) -> Value {
     documents.into_iter().next().expect("a document")
 }
 
+/// What a rule would refuse that only reports, and what policies would.
+#[test]
+fn dry_runs() {
+    let content = r#"
+configuration:
+  jwtRules:
+  - { issuer: "https://idp.test", jwksUri: "https://idp.test/keys", reportOnly: true, nonJwt: ignore }
+  authorizationPolicies:
+  - name: tried
+    dryRun: true
+    rules: [{ from: [{ source: { requestPrincipals: ["*"] } }] }]
+tokens:
+- { name: good, claims: { iss: "https://idp.test", sub: a } }
+- { name: old, claims: { iss: "https://idp.test", sub: a, exp: now-61 } }
+- { name: opaque, literal: 2YotnFZFEjr1zCsicMWpAA }
+tests:
+- { name: old, token: old, expect: { decision: allow, dryRun: denied jwt_expired } }
+- { name: good, token: good, expect: { decision: allow, dryRun: "allowed ns[]-policy[tried]-rule[0]" } }
+- { name: opaque, token: opaque, expect: { decision: allow, dryRun: denied, headers: { authorization: Bearer 2YotnFZFEjr1zCsicMWpAA } } }
+- { name: wrong, token: old, expect: { decision: allow, dryRun: denied jwt_malformed } }
+"#;
+    let (printed, status) = portcullis(&["test", &suite("dry-runs", content)]);
+    assert_eq!(status, 1, "{printed}");
+    for line in [
+        "✓ old     allow",
+        "✓ good    allow",
+        "✓ opaque  allow",
+        "dryRun: expected denied jwt_malformed, got denied jwt_expired",
+        "✗ rule for https://idp.test, which only reports",
+        "? dry run: denied reason=jwt_expired issuer=https://idp.test",
+        "4 tests, 1 not as expected",
+    ] {
+        assert!(printed.contains(line), "{line}: {printed}");
+    }
+}
+
 #[test]
 fn what_is_not_as_expected_is_explained() {
     let file = suite(

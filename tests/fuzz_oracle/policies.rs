@@ -45,7 +45,8 @@ const OPERATIONS: [Field; 4] = [
     ("paths", PATHS),
     ("ports", PORTS),
 ];
-const CONDITIONS: [Field; 25] = [
+const CONDITIONS: [Field; 26] = [
+    (LIST, ITEMS),
     ("request.headers[x-role]", TEXTS),
     ("request.headers[X-Two]", TEXTS),
     ("request.headers[:method]", &["GET", "P*"]),
@@ -82,6 +83,11 @@ const CONDITIONS: [Field; 25] = [
     ),
 ];
 
+/// A header that is compared by the items of its lines.
+const LIST: &str = "request.headers[x-list]";
+const ITEMS: &[&str] = &[
+    "admin", "root", "adm*", "*min", "*", "a b", "a*b", "**", "*a*", "x*",
+];
 const TEXTS: &[&str] = &[
     "admin",
     "root",
@@ -224,15 +230,68 @@ pub fn draw(rng: &mut Rng, port: u16) -> Value {
         .map(|number| policy(rng, number))
         .collect();
     let keys = mint::public_set(&json!([KEY]));
-    let rules = ISSUERS.map(|issuer| json!({ "issuer": issuer, "jwks": keys }));
-    let config = json!({
+    // Native filters can't tell that a token is the other rule's: both report, or none.
+    let report_only = rng.u8(..8) == 0;
+    let rules = ISSUERS.map(|issuer| jwt_rule(rng, issuer, &keys, report_only));
+    let mut config = json!({
         "jwtRules": rules,
         "authorizationPolicies": policies,
         "workload": workload(rng),
     });
+    if rng.u8(..4) == 0 {
+        ignore_path_case(&mut config);
+    }
     let own = format!("\"{port}\"");
     let config = config.to_string().replace("\"own\"", &own);
     serde_json::from_str(&config).expect("the configuration again")
+}
+
+/// Native templates have a case.
+fn ignore_path_case(config: &mut Value) {
+    config["ignorePathCase"] = true.into();
+    let policies = config["authorizationPolicies"].as_array_mut();
+    let rules = policies
+        .into_iter()
+        .flatten()
+        .filter_map(|policy| policy["rules"].as_array_mut());
+    let operations = rules
+        .flatten()
+        .filter_map(|rule| rule.get_mut("to")?.as_array_mut())
+        .flatten();
+    for operation in operations {
+        for name in ["paths", "notPaths"] {
+            if let Some(Value::Array(paths)) = operation["operation"].get_mut(name) {
+                paths.retain(|path| !path.to_string().contains('{'));
+                if paths.is_empty() {
+                    paths.push("/a/*".into());
+                }
+            }
+        }
+    }
+}
+
+/// Mostly one for every request that requires nothing. All look at the same place.
+fn jwt_rule(rng: &mut Rng, issuer: &str, keys: &str, report_only: bool) -> Value {
+    let non_jwt = ["ignore", "refuse"][rng.usize(..2)];
+    let mut rule =
+        json!({ "issuer": issuer, "jwks": keys, "reportOnly": report_only, "nonJwt": non_jwt });
+    if rng.u8(..12) == 0 {
+        rule["presence"] = ["OPTIONAL", "REQUIRED"][rng.usize(..2)].into();
+    }
+    if rng.u8(..6) == 0 {
+        // What a native filter can match, too.
+        let (field, patterns): (_, &[&str]) = match rng.u8(..4) {
+            0 => ("hosts", &["a.test", "*.test", "a.test:*"]),
+            1 => ("notHosts", &["a.test", "b.test"]),
+            2 => ("notPaths", &["/a", "/a/*", "*/b"]),
+            _ => ("paths", &["/a", "/a*", "/b/*", "*/b", "*"]),
+        };
+        let patterns: Vec<&str> = (0..rng.usize(1..3))
+            .map(|_| patterns[rng.usize(..patterns.len())])
+            .collect();
+        rule["match"] = json!([{ field: patterns }]);
+    }
+    rule
 }
 
 fn workload(rng: &mut Rng) -> Value {
@@ -309,6 +368,9 @@ fn fields(rng: &mut Rng, all: &[Field]) -> Map<String, Value> {
 fn condition(rng: &mut Rng) -> Value {
     let (key, choices) = CONDITIONS[rng.usize(..CONDITIONS.len())];
     let mut condition = json!({ "key": key });
+    if key == LIST {
+        condition["separator"] = ",".into();
+    }
     let which = rng.u8(..4);
     if which != 0 {
         condition["values"] = values(rng, choices);

@@ -89,6 +89,26 @@ pub fn draw(rng: &mut Rng, peer: &Value) -> Value {
             headers.push(json!([name, value]));
         }
     }
+    for _ in 0..rng.usize(..3) {
+        // Without quotes, of which native filters make nothing.
+        let items = [
+            "admin",
+            " admin",
+            "root ",
+            "\troot\t",
+            "",
+            " ",
+            "readmin",
+            "x",
+            "a b",
+            "admin;root",
+            "**",
+        ];
+        let list: Vec<&str> = (0..rng.usize(1..4))
+            .map(|_| items[rng.usize(..items.len())])
+            .collect();
+        headers.push(json!(["x-list", list.join(",")]));
+    }
     if rng.u8(..4) > 0 {
         headers.push(json!(["authorization", format!("Bearer {}", token(rng))]));
     }

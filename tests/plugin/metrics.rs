@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::fixture::{Fixture, NOW, fetch, request};
+use super::fixture::{Fixture, NOW, fetch, is_forwarded, request};
 use crate::support::host::{Setup, State, Vm};
 
 const EXPIRED: &str = "decision=deny;reason=jwt_expired;rule_set=authentication;policy=none";
@@ -134,6 +134,45 @@ fn audits_and_dry_runs() {
         ])
     );
     assert_eq!(value(&vm, "requests_total", ALLOWED), Some(3));
+}
+
+#[test]
+fn tokens_that_are_only_reported() {
+    let mut fixture = Fixture::new();
+    let issuer = fixture.config["jwtRules"][0]["issuer"].clone();
+    fixture.config["jwtRules"][0]["reportOnly"] = true.into();
+    let vm = fixture.vm();
+    let reported = || values(&vm, "dry_run_tokens_total");
+    let none = value(&vm, "dry_run_tokens_total", "reason=jwt_expired");
+    assert_eq!(none, Some(0), "it begins at 0");
+
+    // It waits for keys, once.
+    let expired = fixture.ask(&vm, "expired");
+    assert!(is_forwarded(&vm, expired), "no keys are needed to tell");
+    let waits = fixture.ask(&vm, "good");
+    assert!(!is_forwarded(&vm, waits));
+    vm.fail(fetch(&vm));
+    assert!(is_forwarded(&vm, waits));
+    vm.tick();
+    assert_eq!(
+        reported(),
+        counts([("reason=jwt_expired", 1), ("reason=jwks_unavailable", 1)])
+    );
+    for code in ["jwt_expired", "jwks_unavailable"] {
+        let line = format!(
+            "dry run: denied reason={code} issuer={}",
+            issuer.as_str().expect("a name")
+        );
+        let told = vm.log().iter().filter(|(_, own)| *own == line).count();
+        assert_eq!(told, 1, "{line}: {}", vm.log_text());
+    }
+    assert_eq!(value(&vm, "requests_total", ALLOWED), Some(2));
+    assert_eq!(value(&vm, "requests_total", EXPIRED), Some(0));
+
+    let plain = Fixture::new().vm();
+    let all = plain.metrics();
+    let has_any = all.iter().any(|name| name.contains("dry_run_tokens"));
+    assert!(!has_any, "no rule of it reports");
 }
 
 #[test]
@@ -361,14 +400,18 @@ fn names_hold_no_data_of_requests() {
 
 #[test]
 fn what_a_flood_left_out_of_the_log_is_told_when_it_is_over() {
-    let fixture = Fixture::new();
-    let vm = fixture.vm();
-    (0..1000).for_each(|_| vm.disconnect(fixture.ask(&vm, "expired")));
-    vm.tick();
-    let before = vm.log();
-    vm.set_time(NOW + 1);
-    vm.tick();
-    let told = vm.log().split_off(before.len());
-    let text = format!("{} more lines were left out", 1000 - 10);
-    assert!(told.iter().any(|(_, line)| *line == text), "{told:?}");
+    for (requests, text) in [
+        (11, "1 more line was left out"),
+        (1000, "990 more lines were left out"),
+    ] {
+        let fixture = Fixture::new();
+        let vm = fixture.vm();
+        (0..requests).for_each(|_| vm.disconnect(fixture.ask(&vm, "expired")));
+        vm.tick();
+        let before = vm.log();
+        vm.set_time(NOW + 1);
+        vm.tick();
+        let told = vm.log().split_off(before.len());
+        assert!(told.iter().any(|(_, line)| *line == text), "{told:?}");
+    }
 }

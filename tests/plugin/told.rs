@@ -60,6 +60,37 @@ fn nothing_of_a_token_is_told() {
     assert_eq!(told(&vm, "forged"), 0, "{}", vm.log_text());
 }
 
+/// Some servers want a key of their own in it.
+#[test]
+fn the_query_of_an_address_is_not_told() {
+    let mut fixture = Fixture::new();
+    let rule = &mut fixture.config["jwtRules"][0];
+    let uri = rule["jwksUri"].as_str().expect("an address").to_owned();
+    rule["jwksUri"] = format!("{uri}?code=secret").into();
+    rule.as_object_mut().expect("a rule").remove("issuer");
+    for status in [200, 500] {
+        let vm = fixture.vm();
+        fixture.ask(&vm, "good");
+        let fetch = fetch(&vm);
+        assert!(vm.callouts()[0].target().ends_with("?code=secret"));
+        vm.answer(fetch, status, &fixture.keys());
+        vm.tick();
+        assert_eq!(
+            told(&vm, &format!("key set {uri} (cluster")),
+            1,
+            "{}",
+            vm.log_text()
+        );
+        assert_eq!(told(&vm, "secret"), 0, "{}", vm.log_text());
+        let names = vm.metrics();
+        assert!(names.iter().any(|name| name.contains(&uri)), "{names:?}");
+        assert!(
+            !names.iter().any(|name| name.contains("secret")),
+            "{names:?}"
+        );
+    }
+}
+
 #[test]
 fn why_keys_can_not_be_had() {
     let fixture = Fixture::new();

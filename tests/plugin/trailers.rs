@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::fixture::{Fixture, NOW, fetch, is_forwarded, request};
+use super::fixture::{Fixture, NOW, fetch, is_forwarded, reply, request};
 use crate::support::host::{Setup, Vm};
 
 const SENT: [(&str, &str); 4] = [
@@ -55,4 +55,25 @@ fn trailers_that_cant_be_changed_are_held() {
         let stream = vm.request(&request(&[]));
         assert!(vm.trailers(stream, &SENT).1, "{call}");
     }
+}
+
+/// Nor does their request go on when it has what it waited for.
+#[test]
+fn a_request_whose_trailers_cant_be_changed_waits_for_nothing() {
+    let setup = Setup {
+        now: NOW,
+        forced: [("proxy_remove_header_map_value".to_owned(), 2)].into(),
+        ..Setup::default()
+    };
+    // The header has nothing to be taken out.
+    let mut fixture = fixture();
+    fixture.config["jwtRules"][0]["forwardOriginalToken"] = true.into();
+    let (vm, accepted) = Vm::boot(fixture.config.to_string().as_bytes(), setup);
+    assert!(accepted);
+    let good = fixture.ask(&vm, "good");
+    let waiting = fixture.ask(&vm, "good");
+    assert!(vm.trailers(waiting, &SENT).1);
+    vm.answer(fetch(&vm), 200, &fixture.keys());
+    assert!(is_forwarded(&vm, good));
+    assert_eq!(reply(&vm, waiting).0, 503);
 }

@@ -161,8 +161,8 @@ fn what_is_never_asked_is_refused_in_the_end() {
 #[test]
 fn a_full_circuit_breaker_is_no_service_that_is_down() {
     let vm = vm(&with("failOpen", true.into()));
-    let first = ask(&vm, "/first");
-    let held = checks(&vm);
+    ask(&vm, "/first");
+    checks(&vm);
     vm.shut_cluster(CLUSTER, true);
     let second = ask(&vm, "/second");
     vm.tick();
@@ -173,22 +173,67 @@ fn a_full_circuit_breaker_is_no_service_that_is_down() {
     vm.tick();
     assert_eq!(vm.callouts().len(), 2, "it is tried again");
 
-    // Envoy tells of it by an answer of its own, too.
-    let overloaded = [("x-envoy-overloaded", "true")];
-    vm.answer_with(held[0].token, 503, &overloaded, b"");
-    assert!(is_paused(&vm, first));
-    vm.set_time(NOW + 2);
+    vm.shut_cluster(CLUSTER, true);
+    let late = ask(&vm, "/late");
+    vm.set_time(NOW + 3);
     vm.tick();
-    vm.tick();
-    assert_eq!(reply(&vm, first), denied(""), "nor when time is up");
+    assert_eq!(reply(&vm, late), denied(""), "nor when time is up");
 
     // When no check can be under way any more, nothing is left but that no host is there.
-    vm.shut_cluster(CLUSTER, true);
     vm.set_time(NOW + 10);
     let third = ask(&vm, "/third");
-    vm.answer(vm.callouts()[0].token, 403, b"");
+    vm.callouts()
+        .iter()
+        .for_each(|check| vm.answer(check.token, 403, b""));
     settle(&vm);
     assert!(is_forwarded(&vm, third));
+}
+
+/// Its proxy says so (`x-envoy-overloaded`). Asking again would make it worse, and Envoy's retries don't.
+#[test]
+fn a_service_that_has_enough_to_do_is_asked_once() {
+    let vm = vm(&with("failOpen", true.into()));
+    let stream = ask(&vm, "/x");
+    let check = checks(&vm);
+    let overloaded = [("x-envoy-overloaded", "true")];
+    vm.answer_with(check[0].token, 503, &overloaded, b"");
+    assert_eq!(reply(&vm, stream), denied(""));
+    assert!(vm.log_text().contains("reason=check_overloaded"));
+    vm.tick();
+    assert!(vm.callouts().is_empty());
+}
+
+/// As many as one call may answer, though each of these comes in a call of its own.
+#[test]
+fn answers_that_come_together_wait_for_their_turn() {
+    let vm = vm(&config());
+    let streams: Vec<_> = (0..100).map(|_| ask(&vm, "/x")).collect();
+    settle(&vm);
+    let checks = vm.callouts();
+    assert_eq!(checks.len(), 100);
+    checks
+        .iter()
+        .for_each(|check| vm.answer(check.token, 200, b""));
+    let paused = |vm: &Vm| streams.iter().filter(|it| is_paused(vm, **it)).count();
+    assert!(paused(&vm) > 50, "{} wait", paused(&vm));
+    settle(&vm);
+    assert_eq!(paused(&vm), 0);
+}
+
+#[test]
+fn a_check_that_the_host_doesnt_take_is_tried_again_soon() {
+    let vm = vm(&config());
+    ask(&vm, "/held");
+    let held = checks(&vm);
+    vm.shut_cluster(CLUSTER, true);
+    ask(&vm, "/x");
+    vm.tick();
+    assert_eq!(vm.tick_period(), 10);
+    vm.shut_cluster(CLUSTER, false);
+    vm.answer(held[0].token, 200, b"");
+    assert_eq!(vm.tick_period(), 1, "there is room now");
+    vm.tick();
+    assert_eq!(vm.callouts().len(), 1);
 }
 
 /// What one worker has under way fills the circuit breaker for the other, too.
@@ -244,7 +289,12 @@ fn a_refusal_that_the_host_never_takes_lets_nothing_through() {
 fn a_line_of_an_answer_that_would_break_another_message_is_dropped() {
     let vm = vm(&config());
     let stream = ask(&vm, "/x");
-    let lines = [("x-a", "1\r\nx-b: 2"), ("x-c", "1\0"), ("x-d", "4")];
+    let lines = [
+        ("x-a", "1\r\nx-b: 2"),
+        ("x-c", "1\0"),
+        ("x-e", "1\x7f"),
+        ("x-d", "4"),
+    ];
     vm.answer_with(checks(&vm)[0].token, 403, &lines, b"no");
     let State::Replied(answer) = vm.state(stream) else {
         panic!("no answer");

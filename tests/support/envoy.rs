@@ -324,6 +324,11 @@ impl Envoy {
             .unwrap_or_default()
     }
 
+    /// What it says that its configuration is.
+    pub fn dump(&self) -> Value {
+        self.admin("/config_dump").expect("an answer")
+    }
+
     fn admin(&self, path: &str) -> Option<Value> {
         let address = fs::read_to_string(self.folder.join("admin"))
             .ok()?

@@ -4,6 +4,7 @@
 mod custom;
 mod matchers;
 mod rbac;
+mod requirement;
 
 use serde_json::{Map, Value, json};
 
@@ -14,11 +15,15 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
     let known = [
         "resources",
         "jwtRules",
+        "requestAuthentications",
         "authorizationPolicies",
         "extensionProviders",
         "workload",
         "jwks",
         "defaults",
+        "ignorePathCase",
+        // What decides nothing.
+        "filterState",
         // By the connection manager.
         "pathNormalization",
     ];
@@ -27,12 +32,15 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
             return Err(format!("native filters have no {name}"));
         }
     }
-    let config = &dry_runs_stated(config);
+    let config = &amended(&dry_runs_stated(config));
     let workload = Workload(&config["workload"]);
     let mut rules: Vec<&Value> = list(&config["jwtRules"]).collect();
     let domains = workload.trust_domains();
-    let policy =
-        |namespace: &str, metadata, spec| rbac::Policy::new(namespace, metadata, spec, &domains);
+    let policy = |namespace: &str, metadata, spec| {
+        let mut policy = rbac::Policy::new(namespace, metadata, spec, &domains);
+        policy.ignores_path_case = config["ignorePathCase"] == true;
+        policy
+    };
     let mut policies: Vec<rbac::Policy<'_>> = list(&config["authorizationPolicies"])
         .map(|spec| policy(workload.namespace(), spec, spec))
         .collect();
@@ -78,6 +86,26 @@ fn dry_runs_stated(config: &Value) -> Value {
         }
     }
     config
+}
+
+/// With the rules for some requests only, as the short form says it.
+fn amended(config: &Value) -> Value {
+    let mut amended = config.clone();
+    let resources = amended.get_mut("resources").and_then(Value::as_array_mut);
+    for resource in resources.into_iter().flatten() {
+        let name = resource["metadata"]["name"].clone();
+        let rules = resource["spec"]["jwtRules"].as_array_mut();
+        for rule in rules.into_iter().flatten() {
+            for amendment in list(&config["requestAuthentications"]) {
+                let is_meant =
+                    amendment["issuer"].is_null() || amendment["issuer"] == rule["issuer"];
+                if amendment["name"] == name && is_meant {
+                    rule["match"] = amendment["match"].clone();
+                }
+            }
+        }
+    }
+    amended
 }
 
 /// Whom the configuration is for.
@@ -153,26 +181,16 @@ fn jwt_authn(mut rules: Vec<&Value>, defaults: &Value) -> Result<Value, String> 
     for (index, rule) in rules.iter().enumerate() {
         providers.insert(format!("origins-{index}"), provider(rule, defaults)?);
     }
-    let names: Vec<Value> = providers
-        .keys()
-        .map(|name| json!({ "provider_name": name }))
+    let named = rules.iter().enumerate();
+    let named: Vec<_> = named
+        .map(|(index, rule)| (format!("origins-{index}"), *rule))
         .collect();
-    let or_missing = |name: &Value| json!({ "requires_any": { "requirements": [name, { "allow_missing": {} }] } });
-    let requires = match names.as_slice() {
-        [only] => or_missing(only),
-        several => {
-            let none = several.iter().map(or_missing).collect::<Vec<_>>();
-            let none = json!({ "requires_all": { "requirements": none } });
-            let any: Vec<_> = several.iter().chain([&none]).collect();
-            json!({ "requires_any": { "requirements": any } })
-        }
-    };
     Ok(json!({
         "name": "envoy.filters.http.jwt_authn",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
             "providers": providers,
-            "rules": [{ "match": { "prefix": "/" }, "requires": requires }],
+            "rules": requirement::rules(&named)?,
             "bypass_cors_preflight": true,
         },
     }))
@@ -201,8 +219,12 @@ fn provider(rule: &Value, defaults: &Value) -> Result<Value, String> {
         "outputPayloadToHeader",
         "outputClaimToHeaders",
         "spaceDelimitedClaims",
+        "presence",
+        "match",
         // What Istio can't ask for.
         "maxTokenLifetime",
+        "nonJwt",
+        "reportOnly",
         "requireExpiration",
         "requiredType",
     ];

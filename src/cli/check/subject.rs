@@ -37,23 +37,25 @@ pub(in crate::cli) enum Kind {
 pub(in crate::cli) struct Found<'s> {
     source: &'s Source,
     pub(in crate::cli) subjects: Vec<Subject>,
+    /// The documents that hand a configuration over, with all that they say around it.
+    pub(in crate::cli) carriers: Vec<(Node, Carrier)>,
     pub(in crate::cli) wrong: Vec<Unreadable>,
 }
 
-/// What is to check in these documents, or why it can't be read. A file that was asked for by its
-/// name is a plugin configuration where it is nothing else.
+/// What is to check in these documents, or why it can't be read. The only document of a file that was asked for by its
+/// name is plain: a plugin configuration, if it is nothing else.
 pub(in crate::cli) fn find<'s>(
     documents: Vec<Node>,
     source: &'s Source,
-    is_named: bool,
+    is_plain: bool,
     tally: &mut Tally,
 ) -> Found<'s> {
     let mut found = Found {
         source,
         subjects: Vec::new(),
+        carriers: Vec::new(),
         wrong: Vec::new(),
     };
-    let is_plain = is_named && documents.len() == 1;
     let documents = documents
         .into_iter()
         .flat_map(|document| flattened(document, source));
@@ -95,6 +97,7 @@ impl Found<'_> {
             Sort::NotRead(kind) => self.push(document, Kind::NotRead(kind)),
             Sort::Carrier(carrier) => {
                 self.carried(&document, carrier);
+                let carries = self.count() > before;
                 let native = document::native(&document).filter(|_| carrier == Carrier::Envoy);
                 if let Some((filter, name)) = native {
                     let kind = document.get("kind").and_then(Node::text);
@@ -104,14 +107,17 @@ impl Found<'_> {
                 if self.count() == before {
                     let is_foreign = carrier != Carrier::ConfigMap && carrier != Carrier::Envoy;
                     self.unknown(document, is_foreign, tally);
+                } else if carries {
+                    self.carriers.push((document, carrier));
                 }
             }
             Sort::Other => {
                 let is_of_kubernetes = document.get("apiVersion").is_some();
                 if is_plain && !is_of_kubernetes {
                     filters(&document, &metadata(&document), self);
-                    if self.count() == before {
-                        self.push(document, Kind::Configuration(policy::Node::default()));
+                    match self.count() == before {
+                        true => self.push(document, Kind::Configuration(policy::Node::default())),
+                        false => self.carriers.push((document, Carrier::Envoy)),
                     }
                 } else {
                     self.unknown(document, false, tally);
@@ -243,9 +249,15 @@ impl Found<'_> {
 
 /// Istio hands `pluginConfig` over, in proxies of this namespace whose labels are at least these.
 fn wasm_plugin(document: &Node, found: &mut Found<'_>) {
+    let written = document.dig(&["spec", "pluginConfig"]);
+    embedded(document, written, &selected(document), found);
+}
+
+/// What Envoy's node metadata say in the proxies that a WasmPlugin is for.
+pub(super) fn selected(document: &Node) -> policy::Node {
     let labels = document.dig(&["spec", "selector", "matchLabels"]);
     let namespace = document.dig(&["metadata", "namespace"]);
-    let metadata = policy::Node {
+    policy::Node {
         namespace: Some(
             namespace
                 .and_then(Node::text)
@@ -254,17 +266,12 @@ fn wasm_plugin(document: &Node, found: &mut Found<'_>) {
         ),
         labels: Some(labels.map(strings).unwrap_or_default()),
         trust_domain: None,
-    };
-    let written = document.dig(&["spec", "pluginConfig"]);
-    embedded(document, written, &metadata, found);
+    }
 }
 
 /// Every filter of ours below, whatever it is in.
 fn filters(node: &Node, metadata: &policy::Node, found: &mut Found<'_>) {
-    let text = |name: &str| node.get(name).and_then(Node::text);
-    // Istio's EnvoyFilters have it as a TypedStruct.
-    let typed = node.get("value").filter(|_| text("type_url") == Some(WASM));
-    if let Some(node) = typed.or(Some(node).filter(|_| text("@type") == Some(WASM))) {
+    if let Some(node) = wasm(node) {
         let plugin = node.get("config");
         let written = plugin.and_then(|plugin| plugin.get("configuration"));
         if let Some(bare) = written.filter(|written| is_configuration(written)) {
@@ -284,17 +291,37 @@ fn filters(node: &Node, metadata: &policy::Node, found: &mut Found<'_>) {
     }
 }
 
+/// What is said of a Wasm filter, if a node does.
+pub(super) fn wasm(node: &Node) -> Option<&Node> {
+    let text = |name: &str| node.get(name).and_then(Node::text);
+    // Istio's EnvoyFilters have it as a TypedStruct.
+    let typed = node.get("value").filter(|_| text("type_url") == Some(WASM));
+    typed.or(Some(node).filter(|_| text("@type") == Some(WASM)))
+}
+
 /// The configuration that is written in something, if that is ours by what it says or is called.
 fn embedded(whole: &Node, written: Option<&Node>, metadata: &policy::Node, found: &mut Found<'_>) {
+    match handed_over(whole, written, found.source) {
+        Some(Ok(node)) => found.push(node, Kind::Configuration(metadata.clone())),
+        Some(Err(unreadable)) => found.wrong.push(unreadable),
+        None => {}
+    }
+}
+
+/// The same, or what is wrong with it.
+pub(super) fn handed_over(
+    whole: &Node,
+    written: Option<&Node>,
+    source: &Source,
+) -> Option<Result<Node, Unreadable>> {
     let is_called_so = document::mentions(whole, "portcullis");
     let Some(written) = written else {
-        if is_called_so {
-            found.wrong.push(Unreadable {
+        return is_called_so.then(|| {
+            Err(Unreadable {
                 span: whole.span.clone(),
                 message: "there is no configuration for the plugin".to_owned(),
-            });
-        }
-        return;
+            })
+        });
     };
     let kind = written.get("@type").and_then(Node::text);
     let text = written
@@ -302,7 +329,7 @@ fn embedded(whole: &Node, written: Option<&Node>, metadata: &policy::Node, found
         .and_then(Node::text)
         .unwrap_or_default();
     let node = match (kind, written.get("value")) {
-        (Some(STRING), Some(text)) => text.json(&found.source.text).map_err(|wrong| Unreadable {
+        (Some(STRING), Some(text)) => text.json(&source.text).map_err(|wrong| Unreadable {
             message: format!(
                 "{}; YAML goes into a `google.protobuf.Struct`",
                 wrong.message
@@ -312,17 +339,18 @@ fn embedded(whole: &Node, written: Option<&Node>, metadata: &policy::Node, found
         (Some(_), Some(value)) => Ok(value.clone()),
         _ => Ok(written.clone()),
     };
-    match node {
-        Ok(node) if is_called_so || is_configuration(&node) => {
-            found.push(node, Kind::Configuration(metadata.clone()));
-        }
-        Err(unreadable) if is_called_so || is_mentioned(text) => found.wrong.push(unreadable),
-        _ => {}
-    }
+    let is_ours = match &node {
+        Ok(node) => is_called_so || is_configuration(node),
+        Err(_) => is_called_so || is_mentioned(text),
+    };
+    is_ours.then_some(node)
 }
 
-/// What the bootstrap of an Envoy says of its node.
-fn metadata(bootstrap: &Node) -> policy::Node {
+/// What the bootstrap of an Envoy says of its node, also in what an Envoy tells of itself.
+pub(super) fn metadata(document: &Node) -> policy::Node {
+    let told = document.get("configs").into_iter().flat_map(Node::items);
+    let told = told.filter_map(|config| config.get("bootstrap")).next();
+    let bootstrap = told.unwrap_or(document);
     let member = |name| bootstrap.dig(&["node", "metadata", name]);
     let text = |name| member(name)?.text().map(str::to_owned);
     policy::Node {

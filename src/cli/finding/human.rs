@@ -50,13 +50,11 @@ fn told(finding: &Finding, pages: &Pages<'_>, width: Option<usize>) -> Option<St
         width.unwrap_or(DEFAULT_TERM_WIDTH),
     );
     let margin = number.to_string().len();
-    let (level, code) = match finding.severity {
-        Severity::Mistake => (Level::ERROR.with_name("mistake"), None),
-        Severity::Advice => (
-            Level::WARNING.with_name("advice"),
-            Some(finding.code.name()),
-        ),
+    let level = match finding.severity {
+        Severity::Mistake => Level::ERROR.with_name("mistake"),
+        Severity::Advice => Level::WARNING.with_name("advice"),
     };
+    let code = (finding.code != Code::Mistake).then(|| finding.code.name());
     // `advice[code]: ` and `   = help: `.
     let name = finding.severity.name().len() + code.map_or(0, |code| code.len() + 2) + 2;
     let message = wrapped(&page.said(&finding.message), width, name);

@@ -2,86 +2,58 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Import;
-use super::needs::{self, Needs};
+use super::listener::{Connections, listener, manager};
+use super::needs::Needs;
 use crate::cli::Failure;
 use crate::cli::source::Source;
 
 /// Makes labels of metrics.
 const STATS_TAGS: &str = include_str!("../../../envoy/observability/stats-tags.yaml");
-/// As in envoy/envoy.yaml.
-const ACCESS_LOG: &str = "%START_TIME% \"%REQ(:METHOD)% %PATH(NQ:PATH)%\" %RESPONSE_CODE% \
-    decision=%FILTER_STATE(wasm.portcullis.decision:PLAIN)% \
-    reason=%FILTER_STATE(wasm.portcullis.reason:PLAIN)% \
-    policy=%FILTER_STATE(wasm.portcullis.policy:PLAIN)%\n";
 
 /// The whole configuration of an Envoy that guards one upstream.
+///
+/// # Errors
+///
+/// An upstream that can't be read.
 pub(super) fn bootstrap(
     import: &Import,
     mut configuration: Value,
     needs: &Needs,
+    connections: Connections,
 ) -> Result<Value, Failure> {
     let (host, port) = import
         .upstream
         .rsplit_once(':')
         .and_then(|(host, port)| Some((host, port.parse().ok()?)))
         .ok_or_else(|| Failure(format!("`{}`: write HOST:PORT", import.upstream)))?;
-    let normalization = paths(configuration.get("pathNormalization"));
+    let normalization = configuration.get("pathNormalization").cloned();
     if let Some(members) = configuration.as_object_mut() {
-        members.insert(
-            "filterState".to_owned(),
-            json!(["decision", "reason", "policy"]),
-        );
+        members
+            .entry("filterState")
+            .or_insert_with(|| json!(["decision", "reason", "policy"]));
     }
-    let mut manager = json!({
-        "@type": extension("filters.network.http_connection_manager.v3.HttpConnectionManager"),
-        "stat_prefix": "guarded",
-        "request_timeout": "15s",
-        "stream_idle_timeout": "60s",
-        "access_log": [{
-            "name": "envoy.access_loggers.file",
-            "typed_config": {
-                "@type": extension("access_loggers.file.v3.FileAccessLog"),
-                "path": "/dev/stdout",
-                "log_format": { "text_format_source": { "inline_string": ACCESS_LOG } },
-            },
-        }],
-        "route_config": { "virtual_hosts": [{
-            "name": "all",
-            "domains": ["*"],
-            "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "upstream" } }],
-        }] },
-        "http_filters": [
-            direct_address(),
-            plugin(import, &configuration),
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": { "@type": extension("filters.http.router.v3.Router") },
-            },
-        ],
-    });
-    if let Some(members) = manager.as_object_mut() {
-        members.extend(normalization);
-    }
+    let filters = [
+        direct_address(),
+        plugin(import, &configuration),
+        json!({
+            "name": "envoy.filters.http.router",
+            "typed_config": { "@type": extension("filters.http.router.v3.Router") },
+        }),
+    ];
+    let manager = manager(&filters, normalization.as_ref(), connections);
     let mut clusters = vec![cluster("upstream", host, port, None)];
-    for ((host, port), is_tls) in &needs.servers {
-        let ca = is_tls.then_some(import.trusted_ca.as_str());
-        clusters.push(cluster(&needs::cluster(host, *port), host, *port, ca));
+    for server in needs.servers() {
+        let ca = server.is_tls.then_some(import.trusted_ca.as_str());
+        clusters.push(cluster(&server.cluster, server.host, server.port, ca));
     }
     Ok(json!({
         "admin": { "address": address(&import.admin.ip().to_string(), import.admin.port()) },
         "stats_config": stats()?,
         "static_resources": {
-            "listeners": [{
-                "name": "guarded",
-                "address": address(&import.listen.ip().to_string(), import.listen.port()),
-                "filter_chains": [{ "filters": [{
-                    "name": "envoy.filters.network.http_connection_manager",
-                    "typed_config": manager,
-                }] }],
-            }],
+            "listeners": [listener(import, manager, connections)],
             "clusters": clusters,
         },
     }))
@@ -97,26 +69,6 @@ fn stats() -> Result<Value, Failure> {
     Ok(tags
         .and_then(|mut tags| tags.get_mut("stats_config").map(Value::take))
         .unwrap_or_default())
-}
-
-/// How Istio sets the connection manager up (`MeshConfig.ProxyPathNormalization`).
-fn paths(normalization: Option<&Value>) -> Map<String, Value> {
-    let mut fields = Map::new();
-    let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-    let normalization = normalization.and_then(Value::as_str).unwrap_or("BASE");
-    if normalization != "NONE" {
-        set("normalize_path", true.into());
-    }
-    if matches!(normalization, "MERGE_SLASHES" | "DECODE_AND_MERGE_SLASHES") {
-        set("merge_slashes", true.into());
-    }
-    if normalization == "DECODE_AND_MERGE_SLASHES" {
-        set(
-            "path_with_escaped_slashes_action",
-            "UNESCAPE_AND_FORWARD".into(),
-        );
-    }
-    fields
 }
 
 /// Tells the plugin who is at the other end of the connection, whatever `x-forwarded-for` says.
@@ -195,10 +147,10 @@ pub(super) fn cluster(name: &str, host: &str, port: u16, trusted_ca: Option<&str
     cluster
 }
 
-fn address(host: &str, port: u16) -> Value {
+pub(super) fn address(host: &str, port: u16) -> Value {
     json!({ "socket_address": { "address": host, "port_value": port } })
 }
 
-fn extension(name: &str) -> String {
+pub(super) fn extension(name: &str) -> String {
     format!("type.googleapis.com/envoy.extensions.{name}")
 }

@@ -1,11 +1,12 @@
 //! Istio's WasmPlugin, Envoy Gateway's EnvoyExtensionPolicy, and what their key sets need.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
 use super::gathered::Gathered;
-use super::needs::{self, Needs};
+use super::needs::Needs;
 use super::workload::Workload;
 use super::{Import, Notes, Proxy, envoy, resource};
 
@@ -31,6 +32,9 @@ pub(super) fn wasm_plugin(
     set("pluginConfig", configuration);
     if let Some(gateway) = workload.gateway() {
         set("targetRefs", json!([reference(gateway)]));
+    } else if let Some(service) = workload.behind_waypoint() {
+        let service = json!({ "group": "", "kind": "Service", "name": service });
+        set("targetRefs", json!([service]));
     } else if !labels.is_empty() {
         set("selector", json!({ "matchLabels": labels }));
     } else {
@@ -41,10 +45,13 @@ pub(super) fn wasm_plugin(
     }
     let is_gateway = workload.gateway().is_some()
         || (labels.iter()).any(|(name, value)| name == "istio" && value.ends_with("gateway"));
+    let is_waypoint = workload.behind_waypoint().is_some();
     let proxy = import.proxy.unwrap_or_else(|| {
-        let (proxy, word, other) = match is_gateway {
-            true => (Proxy::Gateway, "a gateway", "sidecar"),
-            false => (Proxy::Sidecar, "sidecars", "gateway"),
+        let (proxy, word, other) = match (is_gateway, is_waypoint) {
+            (true, _) => (Proxy::Gateway, "a gateway", "sidecar"),
+            // A waypoint's listeners are on the server's side, as a sidecar's.
+            (false, true) => (Proxy::Sidecar, "a waypoint", "gateway"),
+            (false, false) => (Proxy::Sidecar, "sidecars", "gateway"),
         };
         notes.say(format!(
             "the WasmPlugin is made for {word}, and guards nothing elsewhere: `--proxy {other}` makes the other"
@@ -64,65 +71,87 @@ pub(super) fn wasm_plugin(
         Some(namespace),
         spec.into(),
     );
+    let mut hosts: BTreeMap<&str, Vec<(u16, bool)>> = BTreeMap::new();
+    for server in needs.servers() {
+        if server.is_of_istio {
+            let ports = hosts.entry(server.host).or_default();
+            ports.push((server.port, server.is_tls));
+        } else {
+            notes.say(format!(
+                "the proxy needs the cluster `{}`, which Istio doesn't make: leave it out of the configuration, and \
+                 the plugin asks for Istio's own",
+                server.cluster
+            ));
+        }
+    }
+    let mut names = BTreeSet::new();
     let mut documents = vec![plugin];
-    for ((host, port), is_tls) in &needs.servers {
-        documents.extend(reach(host, *port, *is_tls, namespace, gathered, notes));
+    for (host, ports) in hosts {
+        if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+            notes.left_out(format!(
+                "{host}: Istio has no cluster for an address: name one in `jwks.clusters`"
+            ));
+            continue;
+        }
+        let mut name = object_name(host);
+        while !names.insert(name.clone()) {
+            name += "-2";
+        }
+        documents.extend(reach(host, &ports, &name, namespace, gathered));
     }
     documents
 }
 
-/// What makes Istio lead to a server, by the name that the plugin asks for.
+/// A name for what leads to a host, as Kubernetes takes it (RFC 1123 section 2.1): hosts may have `_`.
+fn object_name(host: &str) -> String {
+    let letters = host.bytes().map(|byte| match byte.to_ascii_lowercase() {
+        byte if byte.is_ascii_alphanumeric() => char::from(byte),
+        _ => '-',
+    });
+    // Kubernetes takes 253 letters.
+    let letters: String = letters.take(200).collect();
+    format!("{NAME}-{}", letters.trim_matches('-'))
+}
+
+/// What makes Istio lead to a host, by the name that the plugin asks for.
 fn reach(
     host: &str,
-    port: u16,
-    is_tls: bool,
+    ports: &[(u16, bool)],
+    name: &str,
     namespace: &str,
     gathered: &Gathered,
-    notes: &mut Notes,
 ) -> Vec<Value> {
-    if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
-        notes.left_out(format!(
-            "{host}:{port}: Istio has no cluster for an address: name one in `jwks.clusters`"
-        ));
-        return Vec::new();
-    }
     // Services of the cluster are known to Istio by this name.
     let is_of_mesh = host.ends_with(".svc.cluster.local");
     let version = "networking.istio.io/v1";
-    let name = format!("{NAME}-{}", host.replace('.', "-"));
+    let make = |kind: &str, spec: Value| resource(version, kind, name, Some(namespace), spec);
     let mut documents = Vec::new();
     if !is_of_mesh && !gathered.entries.contains(host) {
-        let protocol = if is_tls { "HTTPS" } else { "HTTP" };
-        let ports = json!([{
-            "number": port,
-            "name": format!("{}-{port}", protocol.to_ascii_lowercase()),
-            "protocol": protocol,
-        }]);
+        let ports = ports.iter().map(|(port, is_tls)| {
+            let protocol = if *is_tls { "HTTPS" } else { "HTTP" };
+            json!({
+                "number": port,
+                "name": format!("{}-{port}", protocol.to_ascii_lowercase()),
+                "protocol": protocol,
+            })
+        });
         let spec = json!({
             "hosts": [host],
             "location": "MESH_EXTERNAL",
             "resolution": "DNS",
-            "ports": ports,
+            "ports": ports.collect::<Vec<_>>(),
         });
-        documents.push(resource(
-            version,
-            "ServiceEntry",
-            &name,
-            Some(namespace),
-            spec,
-        ));
+        documents.push(make("ServiceEntry", spec));
     }
-    if is_tls && !gathered.rules.contains(host) {
+    let with_tls = ports.iter().filter(|(_, is_tls)| *is_tls);
+    let settings = with_tls.map(|(port, _)| {
         let tls = json!({ "mode": "SIMPLE", "sni": host });
-        let settings = json!([{ "port": { "number": port }, "tls": tls }]);
+        json!({ "port": { "number": port }, "tls": tls })
+    });
+    let settings: Vec<Value> = settings.collect();
+    if !settings.is_empty() && !gathered.rules.contains(host) {
         let spec = json!({ "host": host, "trafficPolicy": { "portLevelSettings": settings } });
-        documents.push(resource(
-            version,
-            "DestinationRule",
-            &name,
-            Some(namespace),
-            spec,
-        ));
+        documents.push(make("DestinationRule", spec));
     }
     documents
 }
@@ -161,18 +190,18 @@ pub(super) fn extension_policy(
         spec,
     );
     let patches: Vec<Value> = needs
-        .servers
-        .iter()
-        .map(|((host, port), is_tls)| {
-            let name = needs::cluster(host, *port);
-            let ca = is_tls.then_some(import.trusted_ca.as_str());
+        .servers()
+        .into_iter()
+        .map(|server| {
+            let name = server.cluster;
+            let ca = server.is_tls.then_some(import.trusted_ca.as_str());
             json!({
                 "type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
                 "name": name,
                 "operation": {
                     "op": "add",
                     "path": "",
-                    "value": envoy::cluster(&name, host, *port, ca),
+                    "value": envoy::cluster(&name, server.host, server.port, ca),
                 },
             })
         })

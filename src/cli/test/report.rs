@@ -6,7 +6,7 @@ use clap::builder::styling::{AnsiColor, Style};
 
 use super::{Outcomes, Ran};
 use crate::cli::shown;
-use crate::cli::tally::counted;
+use crate::plural::counted;
 
 /// A line a test, and what isn't as expected, with the reason.
 pub(super) fn table(ran: &[Ran]) -> String {

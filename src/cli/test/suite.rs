@@ -73,6 +73,7 @@ pub(crate) struct Expected {
     pub(crate) reason: Option<String>,
     pub(crate) rule: Option<String>,
     pub(crate) body: Option<String>,
+    pub(crate) dry_run: Option<String>,
     pub(crate) headers: Map<String, Value>,
 }
 
@@ -89,6 +90,8 @@ record! {
         rule: Option<String>,
         /// The body of the reply.
         body: Option<String>,
+        /// What a dry run says, as in filter state: `denied jwt_expired`.
+        dry_run: Option<String>,
         /// Headers that the upstream gets, or the reply has: a value, or, null, none.
         headers: Members,
     }
@@ -161,6 +164,7 @@ impl Read for Expected {
             reason: fields.reason.map(|ReasonCode(code)| code),
             rule: fields.rule,
             body: fields.body,
+            dry_run: fields.dry_run,
             headers: fields.headers.0,
         })
     }

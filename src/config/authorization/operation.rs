@@ -15,6 +15,7 @@ pub(crate) struct Operation(pub(super) Vec<Condition<PeerPattern>>);
 
 record! {
     /// Istio's `Operation`.
+    #[derive(Clone)]
     pub(crate) struct OperationFields {
         /// Hosts, whole, with the port where the request has one; case doesn't count.
         hosts: Vec<HostMatch>,
@@ -37,29 +38,49 @@ record! {
     }
 }
 
-impl Read for Operation {
-    fn read(input: &Input<'_>) -> Option<Self> {
-        let fields = OperationFields::read(input)?;
+impl OperationFields {
+    /// Whether no field is stated.
+    pub(crate) fn is_empty(&self) -> bool {
+        let texts = [&self.methods, &self.not_methods];
+        let ports = [&self.ports, &self.not_ports];
+        let (hosts, paths) = (
+            [&self.hosts, &self.not_hosts],
+            [&self.paths, &self.not_paths],
+        );
+        texts.iter().all(|list| list.is_empty())
+            && ports.iter().all(|list| list.is_empty())
+            && hosts.iter().all(|list| list.is_empty())
+            && paths.iter().all(|list| list.is_empty())
+    }
+
+    /// What is stated.
+    pub(crate) fn conditions(self) -> Vec<Condition<PeerPattern>> {
         let methods = |texts: Vec<Text>| {
             Test::Header(":method".to_owned(), compile(&texts, StringMatch::header))
         };
         let ports = |ports: Vec<Port>| {
             Test::DestinationPort(ports.into_iter().map(|port| port.0).collect())
         };
-        let conditions = conditions([
-            (false, Test::Host(fields.hosts)),
-            (true, Test::Host(fields.not_hosts)),
-            (false, methods(fields.methods)),
-            (true, methods(fields.not_methods)),
-            (false, Test::Path(fields.paths)),
-            (true, Test::Path(fields.not_paths)),
-            (false, ports(fields.ports)),
-            (true, ports(fields.not_ports)),
-        ]);
-        if conditions.is_empty() {
+        conditions([
+            (false, Test::Host(self.hosts)),
+            (true, Test::Host(self.not_hosts)),
+            (false, methods(self.methods)),
+            (true, methods(self.not_methods)),
+            (false, Test::Path(self.paths)),
+            (true, Test::Path(self.not_paths)),
+            (false, ports(self.ports)),
+            (true, ports(self.not_ports)),
+        ])
+    }
+}
+
+impl Read for Operation {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let fields = OperationFields::read(input)?;
+        if fields.is_empty() {
             input.mistake("`operation` must not be empty: remove `to` to match any operation");
         }
-        Some(Self(conditions))
+        Some(Self(fields.conditions()))
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
@@ -97,7 +118,7 @@ impl Read for HostMatch {
 impl Read for PathMatch {
     fn read(input: &Input<'_>) -> Option<Self> {
         let Text(path) = Text::read(input)?;
-        Self::parse(&path)
+        Self::parse(&path, input.ignores_path_case())
             .map_err(|error| input.mistake(error))
             .ok()
     }
@@ -108,7 +129,7 @@ impl Read for PathMatch {
 }
 
 /// A port, which Istio writes as a string.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Port(pub(super) u16);
 
 impl Read for Port {

@@ -24,8 +24,13 @@ impl Read for When {
             return conditions.map(Self);
         }
         let object = input.object()?;
-        object.deny_unknown(&["key", "values", "not_values"], &["claim", "scopes"], &[]);
-        let key = object.field::<Key>("key")?;
+        let beyond = ["claim", "scopes", "separator"];
+        object.deny_unknown(&["key", "values", "not_values"], &beyond, &[]);
+        let separator = object.field::<Option<Separator>>("separator")?;
+        let mut key = object.field::<Key>("key")?;
+        if let Some(Separator(byte)) = separator {
+            key = key.separated(byte, input)?;
+        }
         let (values, not_values) = (
             key.values(&object, "values"),
             key.values(&object, "not_values"),
@@ -33,6 +38,9 @@ impl Read for When {
         let (values, not_values) = (values?, not_values?);
         if values.is_empty() && not_values.is_empty() {
             input.mistake("write at least one of `values` and `notValues`");
+        }
+        for test in [&values, &not_values] {
+            check_items(test, input);
         }
         Some(Self(conditions([(false, values), (true, not_values)])))
     }
@@ -42,6 +50,14 @@ impl Read for When {
             Field::of::<Key>("key", &["The attribute that is looked at."]),
             Field::of::<Vec<Text>>("values", &["One of these must match."]),
             Field::of::<Vec<Text>>("not_values", &["None of these may match."]),
+            Field::of::<Option<Separator>>(
+                "separator",
+                &[
+                    "Of a header that is a list: what stands between its items, of which one must match, or",
+                    "none may. Such as `,`.",
+                ],
+            )
+            .beyond(),
         ];
         let condition = schemas.record(module_path!(), "When", &fields);
         match schemas.dialect() {
@@ -55,6 +71,21 @@ impl Read for When {
     }
 }
 
+/// Says which values no item of a header can be.
+fn check_items(test: &Test<PeerPattern>, input: &Input<'_>) {
+    let Test::HeaderItem(_, separator, patterns) = test else {
+        return;
+    };
+    for pattern in patterns.iter().map(ToString::to_string) {
+        if pattern.trim() != pattern || pattern.contains(char::from(*separator)) {
+            input.mistake(format!(
+                "no item is `{pattern}`, since items have no separator in them and no blanks at \
+                 their ends: write each item by itself"
+            ));
+        }
+    }
+}
+
 /// The attribute that a condition looks at.
 #[derive(Clone, Debug)]
 enum Key {
@@ -63,6 +94,7 @@ enum Key {
     DestinationPort,
     DirectIp,
     Header(String),
+    HeaderItem(String, u8),
     Metadata { filter: String, key: String },
     Namespace,
     Principal,
@@ -91,6 +123,9 @@ impl Key {
             }
             Self::DirectIp => Test::DirectIp(blocks()?),
             Self::Header(name) => Test::Header(name.clone(), strings(StringMatch::header)?),
+            Self::HeaderItem(name, separator) => {
+                Test::HeaderItem(name.clone(), *separator, strings(StringMatch::header)?)
+            }
             Self::Metadata { filter, key } => Test::Metadata {
                 filter: filter.clone(),
                 key: key.clone(),
@@ -112,6 +147,20 @@ impl Key {
                 Test::Peer(domains.into_iter().map(|domain| domain.0).collect())
             }
         })
+    }
+
+    /// The same, of a list of such.
+    fn separated(self, separator: u8, input: &Input<'_>) -> Option<Self> {
+        match self {
+            Self::Header(name) if !name.starts_with(':') => Some(Self::HeaderItem(name, separator)),
+            _ => {
+                input.mistake(
+                    "`separator` is for headers that are lists: remove it, or write \
+                     `key: request.headers[...]`",
+                );
+                None
+            }
+        }
     }
 
     fn parse(text: &str) -> Result<Self, &'static str> {
@@ -182,6 +231,34 @@ fn header_in_brackets(text: &str) -> Option<String> {
         Some(pseudo) => HeaderName::parse(pseudo).map(|name| format!(":{}", name.0)),
         None if name.eq_ignore_ascii_case("host") => Some(":authority".to_owned()),
         None => HeaderName::parse(name).map(|name| name.0),
+    }
+}
+
+/// What stands between the items of a header.
+#[derive(Debug)]
+struct Separator(u8);
+
+impl Read for Separator {
+    fn read(input: &Input<'_>) -> Option<Self> {
+        let is_one = |byte: &u8| {
+            let is_visible = byte.is_ascii_punctuation() || *byte == b' ';
+            is_visible && !b"\"\\".contains(byte)
+        };
+        let separator = match input.text()?.as_bytes() {
+            [byte] => Some(*byte).filter(is_one),
+            _ => None,
+        };
+        if separator.is_none() {
+            input.mistake(
+                "not a separator: write one character that is no letter, no digit, no quote and \
+                 no `\\`, such as `,`",
+            );
+        }
+        separator.map(Self)
+    }
+
+    fn schema(_: &mut Schemas) -> Value {
+        a("string")
     }
 }
 

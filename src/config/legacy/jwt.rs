@@ -88,10 +88,14 @@ impl Read for Jwt {
             output_claim_to_headers: Vec::new(),
             timeout: None,
             space_delimited_claims: Vec::new(),
+            presence: None,
             clock_skew: None,
             require_expiration: None,
             max_token_lifetime: None,
             required_type: None,
+            report_only: None,
+            non_jwt: None,
+            match_: None,
         };
         check_rule(&rule, input);
         Some(Self {
@@ -131,7 +135,10 @@ impl Trigger {
 #[derive(Debug)]
 pub(crate) enum PathPattern {
     Regex(Regex),
-    Text(StringMatch),
+    Text {
+        pattern: StringMatch,
+        ignores_case: bool,
+    },
 }
 
 impl PathPattern {
@@ -139,7 +146,11 @@ impl PathPattern {
     fn matches(&self, path: &str) -> Option<bool> {
         match self {
             Self::Regex(regex) => (path.len() <= MAX_MATCHED).then(|| regex.is_match(path)),
-            Self::Text(pattern) => Some(pattern.matches(path.as_bytes())),
+            Self::Text {
+                pattern,
+                ignores_case: true,
+            } => Some(pattern.matches_by(<[u8]>::eq_ignore_ascii_case, path.as_bytes())),
+            Self::Text { pattern, .. } => Some(pattern.matches(path.as_bytes())),
         }
     }
 }
@@ -162,11 +173,18 @@ record! {
 impl Read for PathPattern {
     fn read(input: &Input<'_>) -> Option<Self> {
         let fields = PatternFields::read(input)?;
+        let ignores_case = input.ignores_path_case();
+        let text = |pattern| {
+            Some(Self::Text {
+                pattern,
+                ignores_case,
+            })
+        };
         match (fields.exact, fields.prefix, fields.suffix, fields.regex) {
-            (Some(exact), None, None, None) => Some(Self::Text(StringMatch::Exact(exact))),
-            (None, Some(prefix), None, None) => Some(Self::Text(StringMatch::Prefix(prefix))),
-            (None, None, Some(suffix), None) => Some(Self::Text(StringMatch::Suffix(suffix))),
-            (None, None, None, Some(regex)) => whole(&regex)
+            (Some(exact), None, None, None) => text(StringMatch::Exact(exact)),
+            (None, Some(prefix), None, None) => text(StringMatch::Prefix(prefix)),
+            (None, None, Some(suffix), None) => text(StringMatch::Suffix(suffix)),
+            (None, None, None, Some(regex)) => whole(&regex, ignores_case)
                 .map_err(|mistake| input.mistake(mistake))
                 .ok()
                 .map(Self::Regex),
@@ -183,10 +201,12 @@ impl Read for PathPattern {
 }
 
 /// An expression that the whole text has to match. Alone it must be one, too: `a)(b` isn't.
-fn whole(pattern: &str) -> Result<Regex, String> {
+fn whole(pattern: &str, ignores_case: bool) -> Result<Regex, String> {
     Regex::new(pattern).map_err(|error| format!("not a regular expression: {error}"))?;
     let whole = format!(r"\A(?:{pattern})\z");
-    let compiled = RegexBuilder::new(&whole).size_limit(MAX_REGEX).build();
+    let mut whole = RegexBuilder::new(&whole);
+    let whole = whole.size_limit(MAX_REGEX).case_insensitive(ignores_case);
+    let compiled = whole.build();
     compiled.map_err(|_| {
         "the regular expression is too large to be compared with the path of every request: repeat \
          less in it, or write `prefix` or `suffix`"

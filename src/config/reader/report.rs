@@ -21,6 +21,8 @@ pub(crate) enum Topic {
     NoKeys,
     #[default]
     Other,
+    /// A rule whose bad tokens refuse nobody.
+    ReportOnly,
 }
 
 /// One thing that is wrong in a configuration.
@@ -88,25 +90,31 @@ pub(crate) struct Report {
     pub(super) allows_link_local: bool,
     /// Whether policies compare hosts without their ports.
     pub(super) ignores_host_port: bool,
+    /// Whether policies compare paths without letter case.
+    pub(super) ignores_path_case: bool,
 }
 
 impl Report {
-    /// A report on this document, whose `jwks.allowLinkLocal` and `ignoreHostPort` decide which
-    /// addresses and hosts are mistakes everywhere else.
+    /// A report on this document, whose `jwks.allowLinkLocal`, `ignoreHostPort` and `ignorePathCase` decide
+    /// which addresses and hosts are mistakes everywhere else, and how hosts and paths are compared.
     pub(crate) fn on(document: &Value) -> Self {
         let allowed = document
             .get("jwks")
             .and_then(|jwks| jwks.get("allowLinkLocal"));
         let report = Self::default();
-        let ignored = match document {
+        let ignored = |name| match document {
             Value::Object(_) => Input::root(document, &report)
                 .object()
-                .and_then(|document| document.field("ignore_host_port")),
-            _ => None,
+                .and_then(|document| document.field(name))
+                .unwrap_or_default(),
+            _ => false,
         };
+        let (ignores_host_port, ignores_path_case) =
+            (ignored("ignore_host_port"), ignored("ignore_path_case"));
         Self {
             allows_link_local: allowed == Some(&Value::Bool(true)),
-            ignores_host_port: ignored.unwrap_or_default(),
+            ignores_host_port,
+            ignores_path_case,
             ..report
         }
     }

@@ -64,23 +64,18 @@ impl Worker {
         self.reply(stream, check.id, CheckReply::Nothing);
     }
 
-    /// The call of a check has ended.
+    /// The call of a check has ended. It is never made again: whoever is overloaded would be more so, and
+    /// Envoy's own retries don't, either.
     pub(crate) fn answered(&self, stream: u32, id: CheckId, reply: CheckReply) {
         let now = host::clock().unwrap_or_default();
-        let is_overloaded = matches!(reply, CheckReply::Overloaded);
         let mut waiting = self.waiting.borrow_mut();
         if let Some(queue) = waiting.queue(id) {
             queue.ended();
         }
-        if is_overloaded {
-            waiting.postpone(stream, id, now);
-        }
         let can_ask = waiting.can_ask(now);
         drop(waiting);
-        if !is_overloaded {
-            self.reply(stream, id, reply);
-            self.settle_one(stream);
-        }
+        self.reply(stream, id, reply);
+        self.settle_one(stream);
         if can_ask {
             self.ask_for_tick();
         }

@@ -1,6 +1,7 @@
 //! What a worker tells from time to time.
 
 use super::Worker;
+use crate::filter::logger::left_out;
 use crate::jwks::KeySetId;
 use crate::metrics::{Lookup, Place, Series};
 
@@ -53,7 +54,7 @@ impl Worker {
         if let Some(level) = level.filter(|_| withheld > 0) {
             // As loud as the lines may have been.
             let level = level.min(log::Level::Info);
-            log::log!(level, "{withheld} more lines were left out");
+            log::log!(level, "{}", left_out(withheld));
         }
     }
 }

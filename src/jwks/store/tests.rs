@@ -165,15 +165,15 @@ fn what_is_wrong_in_a_set_is_told_when_it_changes() {
     let mut store = store();
     let mut now = T;
     for (keys, expected, told) in [
-        (format!("{good},{bad}"), Some(r#""a""#), 1),
+        (format!("{good},{bad}"), Some(r#"the key "a""#), 1),
         (format!("{good},{bad}"), None, 0),
         (format!("{good}, {bad}"), None, 0),
         (good.to_owned(), None, 0),
         (format!("{good},{bad}"), None, 1),
-        (good.replace(r#""a""#, r#""c""#), Some(r#""c""#), 0),
+        (good.replace(r#""a""#, r#""c""#), Some(r#"the key "c""#), 0),
         (
             format!("{good},{}", good.replace(r#""kid":"a","#, "")),
-            Some(r#""a", one without"#),
+            Some(r#"the keys "a", one without"#),
             0,
         ),
     ] {

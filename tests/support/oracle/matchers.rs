@@ -111,10 +111,30 @@ pub fn block(value: &str) -> Value {
     json!({ "address_prefix": address, "prefix_len": length })
 }
 
+/// A header with an item between separators and blanks, which Istio can't ask for.
+pub fn header_item(name: &str, separator: &str, value: &str) -> Value {
+    let separator = quoted(separator);
+    let part = format!("[^{separator}]*");
+    let item = match pattern(value) {
+        // Not blanks alone.
+        Pattern::Any => format!("{part}[^{separator}\\s]{part}"),
+        Pattern::Prefix(prefix) => format!("{}{part}", quoted(prefix)),
+        Pattern::Suffix(suffix) => format!("{part}{}", quoted(suffix)),
+        Pattern::Exact(exact) => quoted(exact),
+    };
+    let whole = format!("(?s)(?:.*{separator})?\\s*{item}\\s*(?:{separator}.*)?");
+    json!({ "name": name, "string_match": regex(&whole) })
+}
+
 /// A path, which may be a template.
-pub fn path(value: &str) -> Value {
+pub fn path(value: &str, ignores_case: bool) -> Value {
     if !value.contains('{') {
-        return json!({ "url_path": { "path": string(value) } });
+        let mut path = string(value);
+        // An expression for anything has no case.
+        if ignores_case && path.get("safe_regex").is_none() {
+            path["ignore_case"] = true.into();
+        }
+        return json!({ "url_path": { "path": path } });
     }
     let template = value.replace("{**}", "**").replace("{*}", "*");
     json!({ "uri_template": {

@@ -36,6 +36,7 @@ pub struct Policy<'a> {
     pub spec: &'a Value,
     /// The names of the mesh's trust domain.
     domains: &'a [String],
+    pub ignores_path_case: bool,
 }
 
 /// Policies in dry run are shadows, which decide nothing.
@@ -87,6 +88,7 @@ impl<'a> Policy<'a> {
             name: metadata["name"].as_str().unwrap_or_default(),
             spec,
             domains,
+            ignores_path_case: false,
         }
     }
 
@@ -115,7 +117,8 @@ impl<'a> Policy<'a> {
             let with = |entry| words.all([&[entry], conditions].concat());
             entries.map(with).collect()
         };
-        let operations = list(&rule["to"]).map(operation).collect::<Result<_, _>>()?;
+        let operations = list(&rule["to"]).map(|to| operation(to, self.ignores_path_case));
+        let operations = operations.collect::<Result<_, _>>()?;
         let sources = list(&rule["from"])
             .map(|from| self.source(from))
             .collect::<Result<_, _>>()?;
@@ -201,6 +204,12 @@ impl<'a> Policy<'a> {
                 .ok_or(key.to_owned()),
             "request.headers" => {
                 let name = brackets.trim_start_matches('[').trim_end_matches(']');
+                if let Some(separator) = when["separator"].as_str() {
+                    return Ok(PRINCIPAL.field(
+                        &values,
+                        |value| json!({ "header": matchers::header_item(name, separator, value) }),
+                    ));
+                }
                 Ok(PRINCIPAL.field(
                     &values,
                     |value| json!({ "header": matchers::header(name, value) }),
@@ -239,8 +248,13 @@ fn or_any(words: &Words, entries: Vec<Value>) -> Vec<Value> {
     }
 }
 
-fn operation(to: &Value) -> Result<Value, String> {
+fn operation(to: &Value, ignores_path_case: bool) -> Result<Value, String> {
     let operation = &to["operation"];
+    let paths = both(operation, "paths");
+    let mut all = paths.0.iter().chain(&paths.1);
+    if ignores_path_case && all.any(|path| path.contains('{')) {
+        return Err("native templates have a case".to_owned());
+    }
     let fields = ["hosts", "methods", "paths", "ports"];
     let known = fields
         .iter()
@@ -254,7 +268,7 @@ fn operation(to: &Value) -> Result<Value, String> {
         PERMISSION.field(&both(operation, "methods"), |method| {
             header(matchers::header(":method", method))
         }),
-        PERMISSION.field(&both(operation, "paths"), matchers::path),
+        PERMISSION.field(&paths, |path| matchers::path(path, ignores_path_case)),
         PERMISSION.field(&both(operation, "ports"), port),
     ];
     Ok(PERMISSION.all(conditions.concat()))

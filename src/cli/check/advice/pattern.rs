@@ -3,9 +3,11 @@
 use std::rc::Rc;
 
 use super::policy::Policy;
+use super::rule::is_public;
 use super::{Advice, field, list};
 use crate::cli::codes::Code;
 use crate::cli::source::{Node, Source};
+use crate::path::Normalization;
 
 /// The fields of a source and an operation of which there is an opposite.
 const FIELDS: [&str; 11] = [
@@ -22,6 +24,18 @@ const FIELDS: [&str; 11] = [
     "trustDomains",
 ];
 
+/// The claim whose words are compared one by one, as Istio names it.
+const SCOPE: &str = "request.auth.claims[scope]";
+
+/// A claim of the short form whose words are compared so.
+fn spaced(claim: &str) -> Option<&'static str> {
+    match claim {
+        "permission" | "[permission]" => Some("request.auth.claims[permission]"),
+        "scope" | "[scope]" => Some(SCOPE),
+        _ => None,
+    }
+}
+
 /// `notPaths` of `paths`.
 fn opposite(name: &str) -> String {
     let (first, rest) = name.split_at(1);
@@ -29,12 +43,12 @@ fn opposite(name: &str) -> String {
 }
 
 /// A value, and what there is to know of it.
-struct Value<'v> {
-    source: &'v Rc<Source>,
-    node: &'v Node,
-    text: &'v str,
+pub(super) struct Value<'v> {
+    pub(super) source: &'v Rc<Source>,
+    pub(super) node: &'v Node,
+    pub(super) text: &'v str,
     policy: &'v Policy,
-    is_negative: bool,
+    pub(super) is_negative: bool,
 }
 
 impl Advice {
@@ -50,13 +64,32 @@ impl Advice {
                         let not = opposite(name);
                         let lists = (field(entry, name), field(entry, &not));
                         self.both(policy, name, lists);
+                        if name == "paths" {
+                            self.forms(policy, rule, lists);
+                        }
                     }
                 }
             }
             for when in list(rule, "when") {
-                let key = when.get("key").and_then(Node::text).unwrap_or_default();
-                let lists = (field(when, "values"), field(when, "notValues"));
-                self.both(policy, key, lists);
+                if let Some(key) = when.get("key") {
+                    self.key(&policy.source, key);
+                    let lists = (field(when, "values"), field(when, "notValues"));
+                    self.both(policy, key.text().unwrap_or_default(), lists);
+                }
+                if let Some(claim) = when.get("claim") {
+                    self.claim(&policy.source, claim);
+                }
+                let spaced = when.get("claim").and_then(Node::text).and_then(spaced);
+                let scopes = when.get("scopes");
+                for (name, compared) in [(spaced, Some(when)), (Some(SCOPE), scopes)] {
+                    let (Some(name), Some(compared)) = (name, compared) else {
+                        continue;
+                    };
+                    for words in ["anyOf", "allOf"] {
+                        self.both(policy, name, (compared.get(words), None));
+                    }
+                    self.both(policy, name, (None, compared.get("noneOf")));
+                }
             }
         }
     }
@@ -74,7 +107,8 @@ impl Advice {
                 &policy.source,
                 Code::NeverMatches,
                 first.span.clone(),
-                "no request matches: what is asked for here is excluded beside it".to_owned(),
+                "no request matches: the `not...` field beside this one excludes all of its values"
+                    .to_owned(),
             );
         }
         for (values, is_negative) in [(&wanted, false), (&unwanted, true)] {
@@ -115,7 +149,7 @@ impl Advice {
                 _ => "",
             };
             let text = format!(
-                "only one `*` counts, at the start or the end: another is itself here{instead}"
+                "only one `*` is a wildcard, at the start or at the end: any other is a plain `*`{instead}"
             );
             self.found(
                 value.source,
@@ -129,27 +163,22 @@ impl Advice {
             "methods" if text.contains(|c: char| c.is_ascii_lowercase()) => self.never(
                 value,
                 format!(
-                    "methods are compared as they are written, and clients write them in capitals; \
-                     write `{}`",
+                    "methods are case-sensitive, and clients send them in capitals; write `{}`",
                     text.to_ascii_uppercase()
                 ),
             ),
             "paths" if is_expression => self.never(value, expression(text)),
             "paths" => self.path(value),
-            "principals" | "source.principal" if text.starts_with("spiffe://") => self.never(
-                value,
-                format!(
-                    "principals have no scheme; write `{}`",
-                    text.trim_start_matches("spiffe://")
-                ),
-            ),
+            "principals" | "source.principal" => self.peer(value, name),
             "requestPrincipals" | "request.auth.principal" => self.request_principal(value),
-            "request.auth.claims[iss]" => self.issuer(value, text),
+            "request.auth.audiences" | "request.auth.claims[aud]" => self.audience(value),
+            "request.auth.claims[iss]" => self.issuer_claim(value),
+            "request.auth.claims[permission]" | "request.auth.claims[scope]" => self.words(value),
             _ => {}
         }
     }
 
-    fn never(&mut self, value: &Value<'_>, why: String) {
+    pub(super) fn never(&mut self, value: &Value<'_>, why: String) {
         let code = Code::NeverMatches;
         self.found(value.source, code, value.node.span.clone(), why);
     }
@@ -178,11 +207,61 @@ impl Advice {
                 None => (format!("`{with_port}` beside it, or "), host.to_owned()),
             };
             let text = format!(
-                "a request for `{example}:8080`, or another port, is not for this host, and so gets \
-                 around the policy; write {beside}`ignoreHostPort: true` in the plugin's configuration"
+                "the port of a request is compared, too: one for `{example}:8080` gets around the policy; write \
+                 {beside}`ignoreHostPort: true` in the plugin's configuration"
             );
             let span = value.node.span.clone();
             self.found(value.source, Code::HostWithoutPort, span, text);
+        }
+    }
+
+    /// Whether a path that is kept out gets in under another form of it.
+    fn forms(&mut self, policy: &Policy, rule: &Node, (yes, no): (Option<&Node>, Option<&Node>)) {
+        let is_as_sent = matches!(self.normalization, Normalization::None);
+        let has_slashes =
+            matches!(self.normalization, Normalization::Base) && !self.refuses_ambiguous;
+        let kept_out = match policy.action.as_str() {
+            // Where paths are listed that get in, another form isn't one of them.
+            "ALLOW" if yes.is_none() && (is_as_sent || has_slashes) => no,
+            "DENY" if is_as_sent => yes,
+            _ => None,
+        };
+        // Where some are let in, and health checks are another rule's, another form of those is no secret.
+        let is_of_some = policy.action == "ALLOW" && rule.members().len() > 1;
+        // Of `/`, `/*` and `/{**}` there is no other form.
+        let is_below = |text: &str| {
+            let mut start = text.strip_prefix('/').unwrap_or_default().chars();
+            start.next().is_some_and(|next| !"*{".contains(next))
+                && !(is_of_some && is_public(text))
+        };
+        let mut values = kept_out.map(Node::items).unwrap_or_default().iter();
+        let first =
+            values.find_map(|node| Some((node, node.text().filter(|text| is_below(text))?)));
+        let Some((node, path)) = first else {
+            return;
+        };
+        let sample = path
+            .replace("{**}", "x")
+            .replace("{*}", "x")
+            .replace('*', "x");
+        let (form, instead) = match is_as_sent {
+            true => ("/.", "leave `pathNormalization: NONE` out"),
+            false => ("/", "write `pathNormalization: MERGE_SLASHES`"),
+        };
+        let text = format!(
+            "a request for `{form}{sample}` gets around this, and many upstreams serve `{sample}` for it; \
+             {instead}, or an ALLOW policy that lists the paths that are allowed"
+        );
+        self.found(&policy.source, Code::PathForms, node.span.clone(), text);
+    }
+
+    /// RFC 6749 section 3.3: scopes are words with a blank between two.
+    fn words(&mut self, value: &Value<'_>) {
+        if value.text.trim().contains(' ') {
+            let why = "this claim is a list of words, which are compared one by one, and no word has a blank in it; \
+                       write each word as a value, and in a condition of its own if all are required"
+                .to_owned();
+            self.never(value, why);
         }
     }
 
@@ -210,8 +289,7 @@ impl Advice {
             Ok(normalized) if *normalized == *sample.as_bytes() => {}
             Ok(normalized) if sample == path => {
                 let why = format!(
-                    "paths are normalised before they are compared, so none looks like this; write \
-                     `{}`",
+                    "paths are normalised before they are compared, and no normalised path is like this; write `{}`",
                     String::from_utf8_lossy(&normalized)
                 );
                 self.found(
@@ -225,39 +303,14 @@ impl Advice {
                 value.source,
                 Code::NotNormalized,
                 value.node.span.clone(),
-                "paths are normalised before they are compared, so none looks like this; write it \
-                 as it is then: without dot segments, nothing encoded that needn't be"
+                "paths are normalised before they are compared, and no normalised path is like this; write it \
+                 without dot segments and needless escapes"
                     .to_owned(),
             ),
             Err(_) => self.never(
                 value,
                 "a request with such a path is refused before policies are asked".to_owned(),
             ),
-        }
-    }
-
-    fn request_principal(&mut self, value: &Value<'_>) {
-        let text = value.text;
-        if text.contains('*') {
-            return;
-        }
-        match text.rsplit_once('/') {
-            Some((issuer, _)) => self.issuer(value, issuer),
-            None => self.never(
-                value,
-                "a principal is an issuer and a subject; write `issuer/subject`, or `issuer/*`"
-                    .to_owned(),
-            ),
-        }
-    }
-
-    /// What the tokens of no rule can say.
-    fn issuer(&mut self, value: &Value<'_>, issuer: &str) {
-        let is_taken = |known: &Option<String>| known.as_deref().is_none_or(|own| own == issuer);
-        let is_pattern = issuer.contains('*');
-        if self.is_whole && !self.is_older && !is_pattern && !self.issuers.iter().any(is_taken) {
-            let why = format!("no JWT rule takes tokens of `{issuer}`");
-            self.never(value, why);
         }
     }
 }

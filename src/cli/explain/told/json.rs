@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::token::decoded;
 use super::{Told, change, readable};
 use crate::cli::shown;
-use crate::explain::{Attempt, RuleTrace, Stage, Verdict};
+use crate::explain::{Attempt, RuleTrace, Stage, Tried, Unasked, Verdict};
 use crate::outcome::{Change, Outcome, Reason};
 use crate::reply::reply;
 
@@ -21,6 +21,8 @@ impl Told<'_> {
         notes.extend(self.notes());
         let mut told = json!({
             "tokens": attempts.collect::<Vec<_>>(),
+            "missing": explanation.missing,
+            "unasked": explanation.unasked.iter().map(unasked_json).collect::<Vec<_>>(),
             "rules": rules.collect::<Vec<_>>(),
             "elsewhere": self.elsewhere,
             "notes": notes,
@@ -75,11 +77,13 @@ impl Told<'_> {
             Verdict::Verified => ("verified", None),
             Verdict::Refused(reason) => ("refused", Some(reason)),
             Verdict::Awaits => ("undecided", None),
+            Verdict::Ignored => ("ignored", None),
         };
         json!({
             "issuer": attempt.issuer,
             "audiences": attempt.audiences,
             "clockSkew": attempt.clock_skew,
+            "reportOnly": attempt.report_only,
             "place": attempt.place,
             "verdict": verdict,
             "reason": reason.map(Reason::code),
@@ -90,22 +94,30 @@ impl Told<'_> {
     }
 }
 
+fn unasked_json(unasked: &Unasked) -> Value {
+    json!({
+        "issuer": unasked.issuer,
+        "conditions": unasked.conditions.iter().map(tried_json).collect::<Vec<_>>(),
+    })
+}
+
 fn rule_json(rule: &RuleTrace) -> Value {
-    let conditions = rule.conditions.iter().map(|tried| {
-        json!({
-            "place": tried.place,
-            "condition": tried.condition,
-            "wanted": tried.wanted,
-            "seen": tried.seen.as_deref().map(shown::masked),
-            "holds": tried.holds,
-            "unknown": tried.unknown,
-        })
-    });
     json!({
         "stage": stage_name(rule.stage),
         "rule": rule.rule,
         "matched": rule.matched,
-        "conditions": conditions.collect::<Vec<_>>(),
+        "conditions": rule.conditions.iter().map(tried_json).collect::<Vec<_>>(),
+    })
+}
+
+fn tried_json(tried: &Tried) -> Value {
+    json!({
+        "place": tried.place,
+        "condition": tried.condition,
+        "wanted": tried.wanted,
+        "seen": tried.seen.as_deref().map(shown::masked),
+        "holds": tried.holds,
+        "unknown": tried.unknown,
     })
 }
 

@@ -6,9 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::Told;
+use super::{Told, tried};
 use crate::cli::explain::tree::{Mark, Tree};
-use crate::explain::{Attempt, Verdict};
+use crate::explain::{Attempt, Unasked, Verdict};
 use crate::outcome::Reason;
 
 /// What is looked at in a token, in this order.
@@ -26,8 +26,33 @@ const STEPS: [&str; 7] = [
 const LAST: u64 = 253_402_300_799;
 
 impl Told<'_> {
-    /// Each token once, with the rules that looked at it.
+    /// Each token once, with the rules that looked at it; the rules whose token is missing, and those that aren't
+    /// for the request.
     pub(super) fn tokens(&self) -> Vec<Tree> {
+        let explanation = &self.decision.explanation;
+        let mut trees = self.found();
+        trees.extend(explanation.missing.iter().map(|issuer| {
+            let issuer = named(issuer.as_ref());
+            let text = format!("rule for {issuer}: requires a token, and there is none");
+            Tree::new(Mark::No, text, Vec::new())
+        }));
+        trees.extend(
+            explanation
+                .unasked
+                .iter()
+                .map(|Unasked { issuer, conditions }| {
+                    let failed = conditions.iter().filter(|tried| !tried.holds);
+                    let text = format!(
+                        "rule for {}: isn't for this request",
+                        named(issuer.as_ref())
+                    );
+                    Tree::new(Mark::None, text, failed.map(tried).collect())
+                }),
+        );
+        trees
+    }
+
+    fn found(&self) -> Vec<Tree> {
         let attempts = &self.decision.explanation.attempts;
         let mut tokens: Vec<(&str, &[u8])> = Vec::new();
         for attempt in attempts {
@@ -43,6 +68,10 @@ impl Told<'_> {
             let of_it = attempts.iter();
             let of_it = of_it.filter(|one| (one.place.as_str(), &*one.token) == (place, token));
             let verdicts: Vec<&Attempt> = of_it.collect();
+            if verdicts.iter().all(|one| one.verdict == Verdict::Ignored) {
+                let below = verdicts.into_iter().map(verdict).collect();
+                return Tree::new(Mark::None, format!("no JWT in {place}"), below);
+            }
             let is_verified = verdicts.iter().any(|one| one.verdict == Verdict::Verified);
             let [header, claims] = decoded(token);
             let said = match is_verified {
@@ -102,8 +131,16 @@ fn seconds(time: &Value) -> Option<u64> {
 
 /// What a rule made of a token: what was right, what wasn't, and what wasn't looked at.
 fn verdict(attempt: &Attempt) -> Tree {
-    let issuer = attempt.issuer.as_deref().unwrap_or("any issuer");
+    let issuer = named(attempt.issuer.as_ref());
+    let name = match attempt.report_only {
+        true => format!("rule for {issuer}, which only reports"),
+        false => format!("rule for {issuer}"),
+    };
     let (mark, at, why) = match attempt.verdict {
+        Verdict::Ignored => {
+            let text = format!("{name}: leaves it as it is, since it can't be a JWT");
+            return Tree::leaf(text);
+        }
         Verdict::Verified => (Mark::Yes, STEPS.len(), String::new()),
         Verdict::Awaits => (Mark::Open, 5, "its keys aren't known".to_owned()),
         Verdict::Refused(reason) => {
@@ -135,7 +172,11 @@ fn verdict(attempt: &Attempt) -> Tree {
             below.push(Tree::leaf(format!("not looked at: {}", unseen.join(", "))));
         }
     }
-    Tree::new(mark, format!("rule for {issuer}"), below)
+    Tree::new(mark, name, below)
+}
+
+fn named(issuer: Option<&String>) -> &str {
+    issuer.map_or("any issuer", String::as_str)
 }
 
 /// Which of [`STEPS`] a reason is about.
