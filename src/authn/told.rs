@@ -107,6 +107,10 @@ impl Rule {
         let mut expected = self.expected.clone();
         while expected.accept(reason) {
             if let Err(next) = token.validate(&expected, now) {
+                // What isn't accepted in spite of this ends it: a type that no rule takes without asking for it.
+                if next == reason {
+                    break;
+                }
                 attempt.rest.push(Verdict::Refused(next));
                 reason = next;
                 continue;

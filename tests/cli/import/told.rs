@@ -88,7 +88,7 @@ fn what_decides_is_named() {
         (
             "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicies\nmetadata: { name: a }\nspec: {}\n",
             false,
-            "is no kind that is read here",
+            "Portcullis reads no `AuthorizationPolicies` of `security.istio.io/v1`",
         ),
         (
             "apiVersion: security.istio.oi/v1\nkind: AuthorizationPolicy\nmetadata: { name: a }\nspec: {}\n",
