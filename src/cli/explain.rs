@@ -213,7 +213,7 @@ impl Explain {
         if let Some(path) = &self.token {
             // Somebody who has the token rather than a file with it means the same.
             let given = path.to_string_lossy();
-            let text = match shown::is_token(&given) && !path.exists() {
+            let text = match shown::is_token(&Pasted::new(&given).token) && !path.exists() {
                 true => given.into_owned(),
                 false => Source::read(path)?.text,
             };

@@ -666,6 +666,12 @@ fn where_the_proxy_is_follows_from_bare_resources() {
     let (printed, _, status) = explained(&one, &["--namespace", "shop", "--labels", "app=other"]);
     assert_eq!(status, 0, "{printed}");
     assert!(!printed.contains("is taken to be"), "{printed}");
+    let mut nowhere = policy("p", "", "web");
+    nowhere["metadata"] = serde_json::json!({ "name": "p" });
+    let (printed, _, status) = explained(&[nowhere], &[]);
+    assert_eq!(status, 1, "{printed}");
+    let told = "the proxy is taken to be in the namespace `default` with the labels app=web";
+    assert!(printed.contains(told), "{printed}");
     for (other, help) in [
         (policy("q", "web", "web"), "--namespace"),
         (policy("q", "shop", "api"), "--labels"),

@@ -382,6 +382,7 @@ fn a_token_in_the_place_of_its_file() {
         token.trim().to_owned(),
         format!("Bearer {token}"),
         format!(" {token}"),
+        format!("{{\"access_token\": \"{}\"}}", token.trim()),
     ] {
         let keys = format!("i={}", path("public.json"));
         let arguments = [

@@ -209,6 +209,12 @@ fn mistakes_are_named_where_they_are() {
         ("spec:\n  a: b\n  \tc: d\n", 3, 3, "a tab"),
         ("name: {{ .Values.name }}\n", 1, 7, "helm template"),
         (
+            "jwtRules: [{ issuer: a, jwksUri: ${JWKS} }]\n",
+            1,
+            34,
+            "envsubst",
+        ),
+        (
             "{{- if .Values.x }}\nkind: A\n{{- end }}\n",
             1,
             1,
@@ -332,6 +338,7 @@ fn attributes_that_are_nearly_right() {
             "brackets: `request.auth.claims[groups]`",
         ),
         ("request.headers.x-a", "`request.headers[x-a]`"),
+        ("request.headers[\\\"user\\\"]", "`request.headers[user]`"),
         (
             "request.headers[X Y]",
             "of letters, digits and `-`: `request.headers[User-Agent]`",

@@ -109,7 +109,7 @@ fn bracketed(written: &str, message: &str) -> Option<Told> {
     .into_iter()
     .find(|(stem, example)| message.contains(&format!("`{stem}{example}`")))?;
     let rest = written.strip_prefix(stem)?;
-    let is_split = |letter: char| "[].".contains(letter);
+    let is_split = |letter: char| "[].\"'".contains(letter);
     let names: Vec<&str> = rest
         .split(is_split)
         .filter(|name| !name.is_empty())

@@ -85,7 +85,8 @@ fn namespace(resources: &[Value]) -> Result<Option<String>, Failure> {
     let all: BTreeSet<&str> = all.filter_map(of_namespace).collect();
     let own: Vec<&str> = all.iter().copied().filter(|name| *name != ROOT).collect();
     match own.as_slice() {
-        [] => Ok(all.first().map(|&name| name.to_owned())),
+        // As kubectl takes a resource that names none.
+        [] => Ok(Some(all.first().map_or("default", |&name| name).to_owned())),
         [one] => Ok(Some((*one).to_owned())),
         several => Err(Failure(format!(
             "there are resources of the namespaces {}: say with --namespace in which one the proxy is",

@@ -250,7 +250,7 @@ impl Advice {
         };
         let text = format!(
             "a request for `{form}{sample}` gets around this, and many upstreams serve `{sample}` for it; \
-             {instead}, or an ALLOW policy that lists the paths that are allowed"
+             {instead}, or write an ALLOW policy that lists the paths that are allowed"
         );
         self.found(&policy.source, Code::PathForms, node.span.clone(), text);
     }

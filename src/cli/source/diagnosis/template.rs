@@ -6,6 +6,9 @@ use super::{Found, Lines};
 /// How to come from a template to a document.
 const RENDER: &str = "render it first, as in `helm template ... | portcullis check -`";
 
+/// How to come from a text with variables of a shell to a document.
+const FILL: &str = "fill it in first, as in `envsubst < FILE | portcullis check -`";
+
 /// What begins an expression in templates of Go, Helm and Jinja.
 const TEMPLATES: [&str; 2] = ["{{", "{%"];
 
@@ -19,8 +22,7 @@ pub(in crate::cli) fn not_filled_in(value: &str) -> Option<(&'static str, &'stat
         .split_once("${")
         .is_some_and(|(_, rest)| rest.contains('}'))
     {
-        let fill = "fill it in first, as in `envsubst < FILE | portcullis check -`";
-        Some((TEMPLATE, fill))
+        Some((TEMPLATE, FILL))
     } else if has("<no value>") {
         let set =
             "templates of Go write this for a value that nobody set: set it, and render again";
@@ -34,11 +36,16 @@ pub(in crate::cli) fn not_filled_in(value: &str) -> Option<(&'static str, &'stat
 }
 
 pub(super) fn template(lines: &Lines<'_>) -> Found {
-    let expression = |(start, line): (usize, &str)| {
-        let mut starts = TEMPLATES.iter().filter_map(|begin| line.find(begin));
+    let beginning = |begins: &[&str], how: &str, (start, line): (usize, &str)| {
+        let mut starts = begins.iter().filter_map(|begin| line.find(begin));
         let at = starts.find(|at| open_quote(line, *at).is_none())?;
-        let message = format!("this is a template: {RENDER}");
+        let message = format!("this is a template: {how}");
         Some((start + at..start + line.len(), message))
     };
-    expression(lines.last()).or_else(|| lines.before().filter_map(expression).last())
+    let expression = |line| beginning(&TEMPLATES, RENDER, line);
+    // Elsewhere than in braces a variable is text.
+    let variable = || beginning(&["${"], FILL, lines.last());
+    expression(lines.last())
+        .or_else(variable)
+        .or_else(|| lines.before().filter_map(expression).last())
 }
