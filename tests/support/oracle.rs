@@ -62,7 +62,7 @@ pub fn filters(config: &Value) -> Result<Vec<Value>, String> {
 
     let mut filters = custom::filters(&policies, &config["extensionProviders"])?;
     if !rules.is_empty() {
-        filters.push(jwt_authn(rules, &config["defaults"])?);
+        filters.push(jwt_authn(rules, config)?);
     }
     for action in ["AUDIT", "DENY", "ALLOW"] {
         let of_action: Vec<_> = policies
@@ -175,11 +175,14 @@ impl<'a> Workload<'a> {
     }
 }
 
-fn jwt_authn(mut rules: Vec<&Value>, defaults: &Value) -> Result<Value, String> {
+fn jwt_authn(mut rules: Vec<&Value>, config: &Value) -> Result<Value, String> {
     rules.sort_by_key(|rule| rule["issuer"].as_str().unwrap_or_default());
     let mut providers = Map::new();
     for (index, rule) in rules.iter().enumerate() {
-        providers.insert(format!("origins-{index}"), provider(rule, defaults)?);
+        providers.insert(
+            format!("origins-{index}"),
+            provider(rule, &config["defaults"])?,
+        );
     }
     let named = rules.iter().enumerate();
     let named: Vec<_> = named
@@ -190,7 +193,7 @@ fn jwt_authn(mut rules: Vec<&Value>, defaults: &Value) -> Result<Value, String> 
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
             "providers": providers,
-            "rules": requirement::rules(&named)?,
+            "rules": requirement::rules(&named, config["ignorePathCase"] == true)?,
             "bypass_cors_preflight": true,
         },
     }))

@@ -9,10 +9,12 @@ type Named<'a> = [(String, &'a Value)];
 
 /// What is required of which requests. Of `jwt_authn`'s rules one counts, so there is one for each choice of those
 /// that are for some requests only.
-pub fn rules(named: &Named<'_>) -> Result<Value, String> {
+pub fn rules(named: &Named<'_>, ignores_path_case: bool) -> Result<Value, String> {
     let is_scoped = |one: &&(String, &Value)| one.1.get("match").is_some();
     let scoped: Vec<_> = named.iter().filter(is_scoped).collect();
-    let matchers = scoped.iter().map(|(_, rule)| matcher(&rule["match"]));
+    let matchers = scoped
+        .iter()
+        .map(|(_, rule)| matcher(&rule["match"], ignores_path_case));
     let matchers: Vec<Value> = matchers.collect::<Result<_, _>>()?;
     let choices = (0..1 << scoped.len()).map(|choice: usize| {
         let is_chosen = |at: usize| choice >> at & 1 == 1;
@@ -38,7 +40,7 @@ pub fn rules(named: &Named<'_>) -> Result<Value, String> {
 }
 
 /// One operation with one field, as a matcher of headers.
-fn matcher(operations: &Value) -> Result<Value, String> {
+fn matcher(operations: &Value, ignores_path_case: bool) -> Result<Value, String> {
     let operation = match list(operations).collect::<Vec<_>>().as_slice() {
         [only] => only.as_object().ok_or("not an object")?,
         _ => return Err("native filters match one operation".to_owned()),
@@ -48,6 +50,7 @@ fn matcher(operations: &Value) -> Result<Value, String> {
         _ => return Err("native filters match one field of an operation".to_owned()),
     };
     let (header, flags, rest) = match name {
+        "paths" | "notPaths" if ignores_path_case => (":path", "(?i)", r"(?:[?#].*)?"),
         "paths" | "notPaths" => (":path", "", r"(?:[?#].*)?"),
         "hosts" | "notHosts" => (":authority", "(?i)", ""),
         "methods" | "notMethods" => (":method", "", ""),
