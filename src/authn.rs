@@ -312,9 +312,10 @@ impl Authentication {
             .rules()
             .filter_map(|rule| Presented::find(rule, &search))
             .collect();
-        let is_preflight = request.is_cors_preflight();
+        // Few requests need this to be known.
+        let is_preflight = || request.is_cors_preflight();
         let mut would = None;
-        if self.requires && !is_preflight {
+        if self.requires && !is_preflight() {
             would = presence::missing_reported(asked.rules(), &presented);
             if asked.rules().any(Rule::is_required) {
                 let judge = |presented: &_| presence::all_verify(asked.rules(), presented, known);
@@ -323,7 +324,7 @@ impl Authentication {
                 return Ok(presence::authenticated(presented, removal, would));
             }
         }
-        if presented.is_empty() || is_preflight {
+        if presented.is_empty() || is_preflight() {
             search.places().for_each(|place| removal.add(place));
             return Ok(Authenticated {
                 identity: None,
